@@ -1,0 +1,37 @@
+//! All that tcpalive asks of Linux.
+//!
+//! * [`sweep`]: one pass over every TCP socket of a network namespace, by a
+//!   BPF iterator or, where BPF is not to be had, by sock_diag netlink.
+//! * [`owners`]: which processes hold which sockets.
+//! * [`netns`]: which network namespaces there are, and doing something in one.
+//! * [`probe`]: raw sockets that send keep-alive probes for other sockets.
+//! * [`tap`]: what really left and what came back, seen on the wire.
+//! * [`destroy`]: closing sockets by cookie.
+//! * [`path`]: routes, next hops and interfaces towards a peer.
+//! * [`clock`], [`sysctl`], [`slab`], [`cgroups`], [`process`]: facts about
+//!   this kernel and its processes.
+//! * [`capabilities`]: what this kernel and this user allow, and what is lost
+//!   without it.
+//!
+//! This is the only crate with unsafe code and with BPF programs. Everything
+//! it hands out speaks the types of `tcpalive-connections`.
+
+pub mod capabilities;
+pub mod cgroups;
+pub mod clock;
+pub mod destroy;
+pub mod error;
+pub mod netlink;
+pub mod netns;
+pub mod owners;
+pub mod path;
+pub mod probe;
+pub mod process;
+pub mod slab;
+pub mod sweep;
+pub mod sysctl;
+pub mod tap;
+
+mod bpf;
+
+pub use error::{Error, Result};

@@ -1,0 +1,4 @@
+//! The `tcpalive` command.
+fn main() -> std::process::ExitCode {
+    tcpalive::cli::main()
+}

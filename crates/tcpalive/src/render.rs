@@ -1,0 +1,26 @@
+//! Results as JSON for programs or as text for people.
+//!
+//! Nothing here reads a clock, a socket table or `/proc`: what is printed is
+//! passed in. The one exception is [`Style::stdout`], which asks the terminal
+//! for its width.
+//!
+//! * [`json`]: newline-delimited JSON, the hot path of `ls --json`.
+//! * [`table`]: the streamed table of `ls`.
+//! * [`summary`]: counts by state, process and peer network (`ls --summary`).
+//! * [`verdicts`]: what `check` and `reap` found and did.
+//! * [`units`]: durations, sizes, counts and round-trip times as text, and
+//!   durations from text.
+//! * [`style`]: colour and width.
+
+pub mod json;
+pub mod style;
+pub mod summary;
+pub mod table;
+pub mod units;
+pub mod verdicts;
+
+mod findings;
+mod line;
+mod text;
+
+pub use style::Style;
