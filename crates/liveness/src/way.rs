@@ -1,0 +1,160 @@
+//! Whether silence may be the fault of this side.
+//!
+//! Routes, next hops and interfaces are looked at while probes are out. They
+//! can show that probes do not reach the network (no route, a next hop that
+//! does not answer ARP, an interface that went down), or that they get at
+//! least as far as the next hop.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::net::IpAddr;
+use tcpalive_kernel::Result;
+use tcpalive_kernel::netns::Namespace;
+use tcpalive_kernel::path::{Device, Neighbour, Paths, Route};
+
+/// What decides about a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Flow {
+    /// Source address.
+    pub local: IpAddr,
+    /// Destination address.
+    pub remote: IpAddr,
+    /// `SO_MARK`.
+    pub mark: u32,
+    /// Bound device, or 0.
+    pub device: u32,
+}
+
+/// What is known of the way to a peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Way {
+    /// It is shown to work, at least to the next hop.
+    Works,
+    /// Nothing speaks against it, and nothing for it.
+    Unknown,
+    /// Probes do not get out, for this reason.
+    Broken(String),
+}
+
+/// Judges the ways out of one namespace during one check.
+#[derive(Debug)]
+pub struct Ways {
+    paths: Paths,
+    at_start: HashMap<u32, Device>,
+    went_down: HashMap<u32, String>,
+    routes: HashMap<Flow, std::result::Result<Route, String>>,
+    answered: HashSet<Route>,
+    solicited: HashSet<Route>,
+    judged: HashMap<Route, Way>,
+}
+
+impl Ways {
+    /// Notes how the interfaces stand before the first probe.
+    ///
+    /// # Errors
+    /// When the namespace cannot be entered or netlink is refused.
+    pub fn open(namespace: &Namespace) -> Result<Self> {
+        let mut paths = Paths::open(namespace)?;
+        let at_start = paths.devices().unwrap_or_default();
+        Ok(Self {
+            paths,
+            at_start,
+            went_down: HashMap::new(),
+            routes: HashMap::new(),
+            answered: HashSet::new(),
+            solicited: HashSet::new(),
+            judged: HashMap::new(),
+        })
+    }
+
+    /// Looks at the interfaces again, and forgets what was judged before.
+    pub fn look(&mut self) {
+        self.judged.clear();
+        let Ok(now) = self.paths.devices() else { return };
+        for (index, before) in &self.at_start {
+            let (name, index) = (&before.name, *index);
+            let trouble = match now.get(&index) {
+                None => format!("interface {name} disappeared during the check"),
+                Some(device) if !device.is_up => format!("interface {name} is down"),
+                Some(device) if device.carrier_changes != before.carrier_changes => {
+                    format!("interface {name} lost its carrier during the check")
+                }
+                Some(_) => continue,
+            };
+            self.went_down.entry(index).or_insert(trouble);
+        }
+    }
+
+    /// A peer answered over this way.
+    pub fn answered(&mut self, flow: &Flow) {
+        if let Ok(route) = self.route(flow) {
+            self.answered.insert(route);
+        }
+    }
+
+    /// Has the next hop of this way asked whether it is there, once, unless
+    /// it is known.
+    pub fn ask(&mut self, flow: &Flow) {
+        let Ok(route) = self.route(flow) else { return };
+        if route.is_local || self.answered.contains(&route) || !self.solicited.insert(route) {
+            return;
+        }
+        // Only a hint to the kernel: where it is refused, the entry's own
+        // age decides.
+        let _ = self.paths.solicit(&route);
+    }
+
+    /// Judges the way of `flow`; the check began `elapsed_ms` ago.
+    pub fn judge(&mut self, flow: &Flow, elapsed_ms: u64) -> Way {
+        let route = match self.route(flow) {
+            Ok(route) => route,
+            Err(reason) => return Way::Broken(reason),
+        };
+        if let Some(judged) = self.judged.get(&route) {
+            return judged.clone();
+        }
+        let way = self.judge_route(&route, elapsed_ms);
+        self.judged.insert(route, way.clone());
+        way
+    }
+
+    fn judge_route(&mut self, route: &Route, elapsed_ms: u64) -> Way {
+        if route.is_local {
+            return Way::Works;
+        }
+        if let Some(trouble) = self.went_down.get(&route.device) {
+            return Way::Broken(trouble.clone());
+        }
+        let device = self.at_start.get(&route.device);
+        let name = device.map_or("an interface that is not there any more", |device| device.name.as_str());
+        match self.paths.neighbour(route) {
+            Ok(Neighbour::Failed) => Way::Broken(format!(
+                "the next hop {} on {name} does not answer {}",
+                route.next_hop,
+                if route.next_hop.is_ipv4() { "ARP" } else { "neighbour solicitations" }
+            )),
+            _ if self.answered.contains(route) => Way::Works,
+            Ok(Neighbour::Confirmed(age)) if age <= elapsed_ms => Way::Works,
+            _ => Way::Unknown,
+        }
+    }
+
+    fn route(&mut self, flow: &Flow) -> std::result::Result<Route, String> {
+        if let Some(known) = self.routes.get(flow) {
+            return known.clone();
+        }
+        let found = self.paths.route(flow.local, flow.remote, flow.mark, flow.device).map_err(|error| {
+            format!("there is no route to {}: {}", flow.remote, explain_route_error(&error))
+        });
+        self.routes.insert(*flow, found.clone());
+        found
+    }
+}
+
+fn explain_route_error(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(libc::EINVAL) => "a black hole, or the local address is gone".into(),
+        Some(libc::EACCES) => "prohibited by a route or rule".into(),
+        _ => error.to_string(),
+    }
+}
