@@ -1,10 +1,138 @@
-//! The arguments and the commands.
+//! The arguments, and what a command's end means for the shell.
+//!
+//! * [`arguments`]: groups of arguments that commands share, and what they
+//!   resolve to.
+//! * [`failure`]: why a command did not come to its end, and its exit code.
+//!
+//! A new command is a module in [`crate::commands`] with its `Args`, and two
+//! lines here: a variant of [`Command`] and its arm in [`run`].
 
+pub mod arguments;
+pub mod failure;
+
+pub use arguments::{OutputArgs, Presentation, Selected, SelectionArgs, SourceArgs};
+pub use failure::{Failure, Found};
+
+use crate::commands::{doctor, lab, ls};
+use clap::{CommandFactory, Parser, Subcommand};
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// Runs the program with the process's own arguments.
 #[must_use]
 pub fn main() -> ExitCode {
-    eprintln!("tcpalive: no command is built in yet");
-    ExitCode::from(2)
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // Help and the version are errors for clap, too; a closed pipe is none.
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    match run(cli) {
+        Ok(found) => found.into(),
+        Err(failure) => {
+            if let Some(text) = failure.text() {
+                say(&text);
+            }
+            failure.exit_code()
+        }
+    }
+}
+
+/// Tells people something beside the data: one line on stderr.
+pub fn say(text: &str) {
+    // Nobody is left to be told that stderr is closed.
+    let _ = writeln!(io::stderr(), "tcpalive: {text}");
+}
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tcpalive",
+    version,
+    about = "Finds TCP connections whose peers are dead, proves it, and lets go of them",
+    after_help = "\
+Examples:
+  tcpalive ls                                  every established connection of this host
+  tcpalive ls 'not keepalive and idle > 10m'   those that nobody would miss
+  tcpalive ls --summary                        by state, process and peer network
+  tcpalive doctor                              what this kernel and user allow
+
+Exit codes: 0 done, nothing bad found; 1 done, and found what the command looks for;
+2 wrong usage or bad input; 3 this host or user does not allow it; 4 failed midway."
+)]
+pub struct Cli {
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List connections with their keep-alive, owner, age and cost
+    #[command(visible_alias = "list")]
+    Ls(ls::Args),
+    /// Say what this kernel and user allow, and find leftovers
+    Doctor(doctor::Args),
+    /// Repeat experiments on the real kernel, in network namespaces of their own
+    Lab(lab::Args),
+    /// Print a completion script for a shell
+    #[command(hide = true)]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, in roff
+    #[command(hide = true)]
+    Man,
+}
+
+fn run(cli: Cli) -> Result<Found, Failure> {
+    let presentation = cli.output.resolve();
+    match cli.command {
+        Command::Ls(args) => ls::run(&args, presentation),
+        Command::Doctor(args) => doctor::run(&args, presentation),
+        Command::Lab(args) => lab::run(args, presentation),
+        Command::Completions { shell } => print(|out| {
+            clap_complete::generate(shell, &mut Cli::command(), "tcpalive", out);
+            Ok(())
+        }),
+        Command::Man => print(|out| clap_mangen::Man::new(Cli::command()).render(out)),
+    }
+}
+
+fn print(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> Result<Found, Failure> {
+    let mut text = Vec::new();
+    write(&mut text)?;
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(&text)?;
+    stdout.flush()?;
+    Ok(Found::Nothing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_an_example_and_its_exit_codes() {
+        fn look(command: &clap::Command) {
+            if !command.is_hide_set() {
+                let after = command.get_after_help().map(ToString::to_string);
+                let after = after.unwrap_or_else(|| panic!("{} has no example", command.get_name()));
+                assert!(after.contains("Example"), "{}", command.get_name());
+                assert!(after.contains("Exit codes"), "{}", command.get_name());
+                command.get_subcommands().for_each(look);
+            }
+        }
+        look(&Cli::command());
+    }
 }

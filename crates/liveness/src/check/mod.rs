@@ -165,6 +165,7 @@ impl Check<'_> {
         run.start_ns = clock.now_ns();
         let stopped = || self.stop.load(Ordering::Relaxed);
         let mut first = true;
+        let mut looked_early_at = 0;
         while sites.iter().any(Site::has_open) && !stopped() {
             if !first {
                 for site in &mut sites {
@@ -178,14 +179,16 @@ impl Check<'_> {
             }
             run.tell_progress();
             let Some(wake_ns) = sites.iter().filter_map(Site::wake_ns).min() else { break };
-            let early = |sites: &[Site<'_>]| sites.iter().all(Site::all_heard);
-            let may_end_early = !early(&sites);
+            let open: usize = sites.iter().map(Site::count_open).sum();
             while clock.now_ns() < wake_ns && !stopped() {
-                let left = Duration::from_nanos(wake_ns - clock.now_ns().min(wake_ns));
-                std::thread::sleep(left.min(POLL));
-                if may_end_early && early(&sites) {
+                // Once everybody was heard there is nothing to wait for,
+                // unless a look has already shown that it decided nothing.
+                if open != looked_early_at && sites.iter().all(Site::all_heard) {
+                    looked_early_at = open;
                     break;
                 }
+                let left = Duration::from_nanos(wake_ns.saturating_sub(clock.now_ns()));
+                std::thread::sleep(left.min(POLL));
             }
         }
         run.tell_progress();
