@@ -97,8 +97,10 @@ struct sock_cgroup_data {
 	struct cgroup *cgroup;
 };
 
-struct sock_backlog {
-	atomic_t rmem_alloc;
+struct xfrm_state;
+
+struct dst_entry {
+	struct xfrm_state *xfrm;
 };
 
 struct sock {
@@ -109,6 +111,7 @@ struct sock {
 	int sk_forward_alloc;
 	int sk_wmem_queued;
 	struct socket *sk_socket;
+	struct dst_entry *sk_dst_cache;
 	__u32 sk_mark;
 	kuid_t sk_uid;
 	__u16 sk_protocol;
@@ -171,6 +174,8 @@ struct tcp_sock {
 	unsigned int keepalive_time;
 	unsigned int keepalive_intvl;
 	bool is_mptcp;
+	void *md5sig_info;
+	void *ao_info;
 };
 
 struct inet_timewait_sock {

@@ -23,6 +23,8 @@ enum tcpalive_record_flag {
 	TCPALIVE_MPTCP = 8,	/* subflow of an MPTCP connection */
 	TCPALIVE_IPV6_SOCKET = 16, /* AF_INET6 socket, also when v4-mapped */
 	TCPALIVE_ORPHAN = 32,	/* no program can reach it any more */
+	TCPALIVE_SIGNED = 64,	/* TCP-MD5 or TCP-AO: unsigned segments are dropped */
+	TCPALIVE_IPSEC = 128,	/* its route transforms packets */
 };
 
 /* One socket, as iter/tcp saw it under its lock. */

@@ -122,6 +122,8 @@ static __always_inline void fill_socket(struct tcpalive_record *record, const st
 		record->flags |= TCPALIVE_KEEPOPEN;
 	if (bpf_core_field_exists(sk->sk_cgrp_data.cgroup))
 		record->cgroup_id = BPF_CORE_READ(sk, sk_cgrp_data.cgroup, kn, id);
+	if (bpf_core_field_exists(struct dst_entry, xfrm) && BPF_CORE_READ(sk, sk_dst_cache, xfrm))
+		record->flags |= TCPALIVE_IPSEC;
 	record->wmem_queued = sk->sk_wmem_queued;
 	record->rmem_alloc = sk->sk_backlog.rmem_alloc.counter;
 	record->forward_alloc = sk->sk_forward_alloc;
@@ -183,6 +185,9 @@ static __always_inline void fill_tcp(struct tcpalive_record *record, const struc
 		record->flags |= TCPALIVE_USEC_TS;
 	if (bpf_core_field_exists(tp->is_mptcp) && tp->is_mptcp)
 		record->flags |= TCPALIVE_MPTCP;
+	if ((bpf_core_field_exists(tp->md5sig_info) && tp->md5sig_info) ||
+	    (bpf_core_field_exists(tp->ao_info) && tp->ao_info))
+		record->flags |= TCPALIVE_SIGNED;
 }
 
 SEC("iter/tcp")

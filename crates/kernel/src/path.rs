@@ -19,6 +19,7 @@ const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
 const RTA_MARK: u16 = 16;
 const RTA_VIA: u16 = 18;
+const RTA_UID: u16 = 25;
 const RTN_LOCAL: u8 = 2;
 const RTN_BLACKHOLE: u8 = 6;
 const RTN_UNREACHABLE: u8 = 7;
@@ -143,6 +144,7 @@ impl Paths {
         remote: IpAddr,
         mark: u32,
         device: u32,
+        uid: u32,
     ) -> io::Result<Route> {
         // struct rtmsg
         let mut request = vec![0; 12];
@@ -156,6 +158,7 @@ impl Paths {
         request[2] = bits;
         push_attribute(&mut request, RTA_DST, &octets(remote));
         push_attribute(&mut request, RTA_SRC, &octets(local));
+        push_attribute(&mut request, RTA_UID, &uid.to_ne_bytes());
         if mark != 0 {
             push_attribute(&mut request, RTA_MARK, &mark.to_ne_bytes());
         }

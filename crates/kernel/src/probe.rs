@@ -2,9 +2,10 @@
 //! not ours.
 //!
 //! A raw socket of `IPPROTO_RAW` sends complete IP packets and receives
-//! nothing. Marks and bound devices decide about routes, so there is one
-//! socket for each combination that the probed sockets have. `IP_RECVERR`
-//! makes the kernel say when a queueing discipline dropped a packet.
+//! nothing. Marks, bound devices and users decide about routes and firewall
+//! rules, so there is one socket for each combination that the probed sockets
+//! have. `IP_RECVERR` makes the kernel say when a queueing discipline dropped
+//! a packet.
 
 use crate::clock::KernelClock;
 use crate::error::{Doing, Result};
@@ -21,6 +22,8 @@ use tcpalive_segment::{MAX_PROBE_LEN, Probe};
 
 /// Packets handed to one `sendmmsg`.
 const BATCH: usize = 64;
+/// include/uapi/linux/in6.h
+const IPV6_FREEBIND: i32 = 78;
 /// How often a full send buffer is waited for, a millisecond each.
 const PATIENCE: u32 = 50;
 
@@ -33,6 +36,8 @@ pub struct Outgoing {
     pub mark: u32,
     /// Its bound device, 0 for none.
     pub device: u32,
+    /// The user that owns it.
+    pub uid: u32,
 }
 
 /// What became of a probe: when it was handed to the kernel, in nanoseconds
@@ -44,6 +49,7 @@ struct Route {
     ipv6: bool,
     mark: u32,
     device: u32,
+    uid: u32,
 }
 
 /// Sends probes in one namespace.
@@ -66,11 +72,7 @@ impl<'n> ProbeSender<'n> {
             sockets: HashMap::new(),
         };
         sender
-            .socket(Route {
-                ipv6: false,
-                mark: 0,
-                device: 0,
-            })?
+            .socket(Route { ipv6: false, mark: 0, device: 0, uid: 0 })?
             .doing(|| "opening a raw socket".into())?;
         Ok(sender)
     }
@@ -86,8 +88,7 @@ impl<'n> ProbeSender<'n> {
         for (index, outgoing) in probes.iter().enumerate() {
             let route = Route {
                 ipv6: outgoing.probe.remote.is_ipv6(),
-                mark: outgoing.mark,
-                device: outgoing.device,
+                mark: outgoing.mark, device: outgoing.device, uid: outgoing.uid
             };
             groups.entry(route).or_default().push(index);
         }
@@ -141,6 +142,8 @@ fn open_socket(route: Route) -> io::Result<OwnedFd> {
     let set = |level: i32, option: i32, value: u32| set_option(&socket, level, option, value);
     if route.ipv6 {
         set(libc::IPPROTO_IPV6, libc::IPV6_RECVERR, 1)?;
+        // A transparent proxy's source address is not this host's own.
+        set(libc::IPPROTO_IPV6, IPV6_FREEBIND, 1)?;
     } else {
         set(libc::IPPROTO_IP, libc::IP_RECVERR, 1)?;
     }
@@ -149,6 +152,11 @@ fn open_socket(route: Route) -> io::Result<OwnedFd> {
     }
     if route.device != 0 {
         set(libc::SOL_SOCKET, libc::SO_BINDTOIFINDEX, route.device)?;
+    }
+    if route.uid != 0 {
+        // The owner of a socket is that of its inode (sockfs_setattr): rules
+        // by user then apply as they do to the probed socket.
+        rustix::fs::fchown(&socket, Some(rustix::fs::Uid::from_raw(route.uid)), None)?;
     }
     Ok(socket)
 }

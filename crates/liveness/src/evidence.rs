@@ -89,6 +89,12 @@ pub fn not_probed(state: State, transmission: Option<&Transmission>) -> Option<&
         State::FinWait2 if transmission.is_some_and(|transmission| transmission.is_orphan) => {
             Some("no program holds it any more; the kernel removes it after tcp_fin_timeout")
         }
+        _ if transmission.is_some_and(|transmission| transmission.is_signed) => Some(
+            "its segments are signed (TCP-MD5 or TCP-AO), and only the kernel has the key: the peer would drop a probe",
+        ),
+        _ if transmission.is_some_and(|transmission| transmission.is_ipsec) => {
+            Some("IPsec protects it, and a probe from a raw socket may pass it by")
+        }
         // A FIN of ours is in flight: these are judged as stalled.
         State::FinWait1 | State::LastAck | State::Closing => None,
         State::Established | State::CloseWait | State::FinWait2 => None,

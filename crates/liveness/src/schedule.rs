@@ -50,6 +50,14 @@ impl Schedule {
         if next + gap / 2 >= last_in_window { last_in_window.max(last + self.interval) } else { next }
     }
 
+    /// Whether a probe sent at `at` carries a garbage byte, for stacks that
+    /// ignore the empty form: the last one does, and in a window that has
+    /// room for more than the fewest probes, all of its second half.
+    #[must_use]
+    pub fn is_garbage(&self, sent: u32, at: Duration, required: u32) -> bool {
+        self.is_last(sent, at, required) || (sent + 1 >= required.max(self.probes) && at * 2 >= self.window)
+    }
+
     /// Whether a probe sent at `at` is the last before a verdict that needs
     /// `required` probes, of which `sent` went before.
     #[must_use]

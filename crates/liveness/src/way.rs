@@ -23,6 +23,8 @@ pub struct Flow {
     pub mark: u32,
     /// Bound device, or 0.
     pub device: u32,
+    /// The user that owns the socket.
+    pub uid: u32,
 }
 
 /// What is known of the way to a peer.
@@ -143,7 +145,7 @@ impl Ways {
         if let Some(known) = self.routes.get(flow) {
             return known.clone();
         }
-        let found = self.paths.route(flow.local, flow.remote, flow.mark, flow.device).map_err(|error| {
+        let found = self.paths.route(flow.local, flow.remote, flow.mark, flow.device, flow.uid).map_err(|error| {
             format!("there is no route to {}: {}", flow.remote, explain_route_error(&error))
         });
         self.routes.insert(*flow, found.clone());

@@ -11,6 +11,8 @@ const FLAG_USEC_TS: u8 = 4;
 const FLAG_MPTCP: u8 = 8;
 pub(super) const FLAG_IPV6_SOCKET: u8 = 16;
 const FLAG_ORPHAN: u8 = 32;
+const FLAG_SIGNED: u8 = 64;
+const FLAG_IPSEC: u8 = 128;
 
 /// `icsk_pending`: the persist timer (include/net/inet_connection_sock.h).
 const ICSK_TIME_PROBE0: u8 = 3;
@@ -86,6 +88,12 @@ pub struct Transmission {
     pub is_mptcp: bool,
     /// No program can reach the socket any more.
     pub is_orphan: bool,
+    /// Segments carry a TCP-MD5 or TCP-AO signature (RFC 2385, RFC 5925):
+    /// the peer drops those without.
+    pub is_signed: bool,
+    /// IPsec transforms what the socket sends, which a raw socket's packets
+    /// may miss.
+    pub is_ipsec: bool,
 }
 
 impl Transmission {
@@ -135,6 +143,8 @@ impl Transmission {
             bound_device: record.bound_dev_if,
             is_mptcp: record.flags & FLAG_MPTCP != 0,
             is_orphan: record.flags & FLAG_ORPHAN != 0,
+            is_signed: record.flags & FLAG_SIGNED != 0,
+            is_ipsec: record.flags & FLAG_IPSEC != 0,
         })
     }
 }

@@ -331,7 +331,7 @@ impl<'n> Site<'n> {
                 let subject = &self.subjects[*index as usize];
                 let schedule = run.options.schedule(subject.heard_recently());
                 let at = Duration::from_nanos(now_ns - if subject.first_ns == 0 { now_ns } else { subject.first_ns });
-                let garbage = schedule.is_last(subject.sent, at, required(&mut self.losses, subject, run));
+                let garbage = schedule.is_garbage(subject.sent, at, required(&mut self.losses, subject, run));
                 subject.probe(now_ns, garbage)
             })
             .collect();

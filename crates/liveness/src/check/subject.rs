@@ -87,6 +87,7 @@ impl Subject {
             remote: self.connection.remote.ip(),
             mark: self.transmission.mark,
             device: self.transmission.bound_device,
+            uid: self.connection.uid,
         }
     }
 
@@ -186,6 +187,7 @@ impl Subject {
             },
             mark: state.mark,
             device: state.bound_device,
+            uid: self.connection.uid,
         }
     }
 
