@@ -22,7 +22,7 @@ use std::net::{IpAddr, SocketAddr};
 use tcpalive_connections::Selection;
 
 /// `SOCK_DESTROY` (include/uapi/linux/sock_diag.h).
-const SOCK_DESTROY: u16 = 21;
+pub(crate) const SOCK_DESTROY: u16 = 21;
 /// Entries handed to the map at a time.
 const BATCH: usize = 4096;
 
@@ -105,7 +105,7 @@ pub fn destroy(
     }
 }
 
-fn load(entries: usize) -> libbpf_rs::Result<DestroySkel<'static>> {
+pub(crate) fn load(entries: usize) -> libbpf_rs::Result<DestroySkel<'static>> {
     silence_libbpf();
     let mut open = DestroySkelBuilder::default().open(object_storage())?;
     open.maps
@@ -203,7 +203,7 @@ fn by_sock_diag(
 }
 
 /// `struct inet_diag_req_v2` for one socket.
-fn request(socket: &Condemned) -> [u8; 56] {
+pub(crate) fn request(socket: &Condemned) -> [u8; 56] {
     let mut request = [0; 56];
     request[1] = libc::IPPROTO_TCP as u8;
     request[4..8].copy_from_slice(&(1_u32 << socket.state).to_ne_bytes());

@@ -25,4 +25,4 @@ pub mod schedule;
 pub mod way;
 
 pub use check::{Check, CheckOptions, Checked, Dead, Observer};
-pub use reap::{Fate, ReapOptions};
+pub use reap::{Fate, Reap};

@@ -10,7 +10,6 @@ use crate::check::{Checked, Dead};
 use crate::journal::Journal;
 use std::io;
 use tcpalive_connections::Owner;
-use tcpalive_kernel::Result;
 use tcpalive_kernel::destroy::{Destroyed, Method, destroy};
 use tcpalive_kernel::netns::Namespace;
 use tcpalive_kernel::sweep::BpfSweeper;
@@ -18,13 +17,6 @@ use tcpalive_kernel::sweep::BpfSweeper;
 /// Connections journaled and destroyed at a time: what a reap that is killed
 /// leaves in doubt.
 const BATCH: usize = 4096;
-
-/// How to reap.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ReapOptions {
-    /// How sockets are destroyed.
-    pub method: Method,
-}
 
 /// What became of a connection that was to be destroyed.
 #[derive(Debug)]
@@ -78,54 +70,73 @@ pub enum ReapError {
     Kernel(#[from] tcpalive_kernel::Error),
 }
 
-/// Destroys the connections that `checked` proved dead, batch by batch, and
-/// tells `done` of each.
-///
-/// # Errors
-/// When the journal cannot be written or nothing can be destroyed at all.
-/// What `done` was told of stands.
-pub fn reap(
-    sweeper: &mut BpfSweeper,
-    namespaces: &[Namespace],
-    checked: &Checked,
-    dead: &[&Dead],
-    options: ReapOptions,
-    journal: &mut Journal,
-    owners: &dyn Fn(&Dead) -> Vec<Owner>,
-    done: &mut dyn FnMut(&Dead, Fate),
-) -> std::result::Result<(), ReapError> {
-    for (index, namespace) in namespaces.iter().enumerate() {
-        let here: Vec<&Dead> = dead.iter().copied().filter(|dead| dead.namespace == index).collect();
-        // Few passes over a large table: each walks all of its sockets.
-        for batch in here.chunks(BATCH.max(here.len() / 8)) {
-            let (silent, heard): (Vec<&Dead>, Vec<&Dead>) =
-                batch.iter().copied().partition(|dead| is_still_silent(checked, dead));
-            for dead in heard {
-                done(dead, Fate::Changed("its peer was heard after the proof"));
-            }
-            for dead in &silent {
-                journal.destroying(dead, &owners(dead));
-            }
-            sync(journal)?;
-            let condemned: Vec<_> = silent.iter().map(|dead| dead.condemned).collect();
-            let results: Result<_> = destroy(sweeper, namespace, &condemned, options.method);
-            for (dead, destroyed) in silent.iter().zip(results?) {
-                let fate = match destroyed {
-                    Destroyed::Destroyed => Fate::Destroyed,
-                    Destroyed::AlreadyClosed => Fate::AlreadyClosed,
-                    Destroyed::Changed => Fate::Changed("the connection moved after the proof"),
-                    Destroyed::Failed(error) => Fate::Failed(error),
-                };
-                journal.result(dead, &fate);
-                done(dead, fate);
-            }
-            sync(journal)?;
-        }
-    }
-    Ok(())
+/// A reap, about to run.
+#[derive(Debug)]
+pub struct Reap<'a> {
+    /// Sweeps the sockets.
+    pub sweeper: &'a mut BpfSweeper,
+    /// The namespaces that were checked.
+    pub namespaces: &'a [Namespace],
+    /// The check that proved the connections dead, its taps still listening.
+    pub checked: &'a Checked,
+    /// How sockets are destroyed.
+    pub method: Method,
+    /// Where it is noted.
+    pub journal: &'a mut Journal,
 }
 
-fn sync(journal: &mut Journal) -> std::result::Result<(), ReapError> {
+impl Reap<'_> {
+    /// Destroys these connections batch by batch, and tells `done` of each.
+    /// `owners` is asked who holds one, for the journal.
+    ///
+    /// # Errors
+    /// When the journal cannot be written or nothing can be destroyed at all.
+    /// What `done` was told of stands.
+    pub fn run(
+        self,
+        dead: &[&Dead],
+        owners: &dyn Fn(&Dead) -> Vec<Owner>,
+        done: &mut dyn FnMut(&Dead, Fate),
+    ) -> Result<(), ReapError> {
+        for (index, namespace) in self.namespaces.iter().enumerate() {
+            let here: Vec<&Dead> = dead.iter().copied().filter(|dead| dead.namespace == index).collect();
+            // Few passes over a large table: each walks all of its sockets.
+            for batch in here.chunks(BATCH.max(here.len() / 8)) {
+                let (silent, heard): (Vec<&Dead>, Vec<&Dead>) =
+                    batch.iter().copied().partition(|dead| is_still_silent(self.checked, dead));
+                for dead in heard {
+                    done(dead, Fate::Changed("its peer was heard after the proof"));
+                }
+                for dead in &silent {
+                    self.journal.destroying(dead, &owners(dead));
+                }
+                sync(self.journal)?;
+                let condemned: Vec<_> = silent.iter().map(|dead| dead.condemned).collect();
+                let results = destroy(self.sweeper, namespace, &condemned, self.method)?;
+                for (dead, destroyed) in silent.iter().zip(results) {
+                    let fate = Fate::from(destroyed);
+                    self.journal.result(dead, &fate);
+                    done(dead, fate);
+                }
+                sync(self.journal)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl From<Destroyed> for Fate {
+    fn from(destroyed: Destroyed) -> Self {
+        match destroyed {
+            Destroyed::Destroyed => Self::Destroyed,
+            Destroyed::AlreadyClosed => Self::AlreadyClosed,
+            Destroyed::Changed => Self::Changed("the connection moved after the proof"),
+            Destroyed::Failed(error) => Self::Failed(error),
+        }
+    }
+}
+
+fn sync(journal: &mut Journal) -> Result<(), ReapError> {
     journal
         .sync()
         .map_err(|source| ReapError::Journal { path: journal.path().display().to_string(), source })

@@ -13,7 +13,7 @@ pub mod failure;
 pub use arguments::{OutputArgs, Presentation, Selected, SelectionArgs, SourceArgs};
 pub use failure::{Failure, Found};
 
-use crate::commands::{doctor, lab, ls};
+use crate::commands::{check, doctor, lab, ls, reap};
 use clap::{CommandFactory, Parser, Subcommand};
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -57,6 +57,8 @@ Examples:
   tcpalive ls                                  every established connection of this host
   tcpalive ls 'not keepalive and idle > 10m'   those that nobody would miss
   tcpalive ls --summary                        by state, process and peer network
+  tcpalive check --port 3333                   which peers are dead, with the evidence
+  tcpalive reap --port 3333 --yes              let go of the dead ones
   tcpalive doctor                              what this kernel and user allow
 
 Exit codes: 0 done, nothing bad found; 1 done, and found what the command looks for;
@@ -75,6 +77,10 @@ enum Command {
     /// List connections with their keep-alive, owner, age and cost
     #[command(visible_alias = "list")]
     Ls(ls::Args),
+    /// Find out which peers are dead, by probes, with the evidence
+    Check(check::Args),
+    /// Let go of connections whose peers are proven dead, and of nothing else
+    Reap(reap::Args),
     /// Say what this kernel and user allow, and find leftovers
     Doctor(doctor::Args),
     /// Repeat experiments on the real kernel, in network namespaces of their own
@@ -94,6 +100,8 @@ fn run(cli: Cli) -> Result<Found, Failure> {
     let presentation = cli.output.resolve();
     match cli.command {
         Command::Ls(args) => ls::run(&args, presentation),
+        Command::Check(args) => check::run(&args, presentation),
+        Command::Reap(args) => reap::run(&args, presentation),
         Command::Doctor(args) => doctor::run(&args, presentation),
         Command::Lab(args) => lab::run(args, presentation),
         Command::Completions { shell } => print(|out| {
@@ -127,7 +135,8 @@ mod tests {
         fn look(command: &clap::Command) {
             if !command.is_hide_set() {
                 let after = command.get_after_help().map(ToString::to_string);
-                let after = after.unwrap_or_else(|| panic!("{} has no example", command.get_name()));
+                let after =
+                    after.unwrap_or_else(|| panic!("{} has no example", command.get_name()));
                 assert!(after.contains("Example"), "{}", command.get_name());
                 assert!(after.contains("Exit codes"), "{}", command.get_name());
                 command.get_subcommands().for_each(look);

@@ -1,5 +1,8 @@
 //! One module per command: its arguments, and what it does.
 
+pub mod check;
 pub mod doctor;
 pub mod lab;
 pub mod ls;
+pub mod probing;
+pub mod reap;

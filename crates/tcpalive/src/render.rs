@@ -8,10 +8,12 @@
 //! * [`table`]: the streamed table of `ls`.
 //! * [`summary`]: counts by state, process and peer network (`ls --summary`).
 //! * [`verdicts`]: what `check` and `reap` found and did.
+//! * [`doctor`]: what this host allows, and what was left behind.
 //! * [`units`]: durations, sizes, counts and round-trip times as text, and
 //!   durations from text.
 //! * [`style`]: colour and width.
 
+pub mod doctor;
 pub mod json;
 pub mod style;
 pub mod summary;

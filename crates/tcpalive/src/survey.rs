@@ -45,7 +45,9 @@ impl Survey {
         if source.netns == Scope::All {
             // Their files can be opened by more users than may enter them.
             let known = found.namespaces.len();
-            found.namespaces.retain(|namespace| namespace.enter(|| ()).is_ok());
+            found
+                .namespaces
+                .retain(|namespace| namespace.enter(|| ()).is_ok());
             let closed = found.skipped + known - found.namespaces.len();
             if closed > 0 {
                 say(&closed_to_this_user(closed));
@@ -74,11 +76,16 @@ impl Survey {
 
 fn closed_to_this_user(count: usize) -> String {
     let what = match count {
-        1 => "a process or namespace is closed".to_owned(),
+        1 => "1 process or namespace is closed".to_owned(),
         n => format!("{n} processes or namespaces are closed"),
     };
+    let advice = if rustix::process::geteuid().is_root() {
+        "this process lacks capabilities that theirs have"
+    } else {
+        "run it as root"
+    };
     format!(
-        "{what} to this user, so connections may be missing: run it as root, or say --netns current"
+        "{what} to this user, so connections may be missing: {advice}, or say --netns current to read this namespace alone"
     )
 }
 

@@ -42,7 +42,6 @@ pub struct Presentation {
 
 /// Where connections are read; for every command that reads them.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Where connections are read")]
 pub struct SourceArgs {
     /// Network namespaces: all that can be reached, the current one, one by
     /// the name that `ip netns` knows it by, by its path, or a process's
@@ -81,7 +80,6 @@ enum Backend {
 
 /// Which connections are meant; for every command that selects some.
 #[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Which connections")]
 pub struct SelectionArgs {
     /// Connections to select, such as 'local.port = 3333 and idle > 10m'
     ///
@@ -135,7 +133,10 @@ fn any_state(states: impl Iterator<Item = StateSet>) -> Filter {
 
 fn one_of(field: &str, values: &[impl fmt::Display]) -> Result<Filter, Failure> {
     let values: Vec<String> = values.iter().map(ToString::to_string).collect();
-    Ok(Filter::parse(&format!("{field} in ({})", values.join(", ")))?)
+    Ok(Filter::parse(&format!(
+        "{field} in ({})",
+        values.join(", ")
+    ))?)
 }
 
 /// The connections that are meant.
@@ -210,13 +211,15 @@ impl FromStr for States {
         if text.eq_ignore_ascii_case("all") {
             return Ok(Self(StateSet::ALL));
         }
-        text.parse().map(|state| Self(StateSet::of(state))).map_err(|()| {
-            let mut names: Vec<&str> = State::ALL.into_iter().map(State::name).collect();
-            names.dedup();
-            // A request socket shares its name with a full one.
-            names.pop();
-            format!("expected all or one of {}", names.join(", "))
-        })
+        text.parse()
+            .map(|state| Self(StateSet::of(state)))
+            .map_err(|()| {
+                let mut names: Vec<&str> = State::ALL.into_iter().map(State::name).collect();
+                names.dedup();
+                // A request socket shares its name with a full one.
+                names.pop();
+                format!("expected all or one of {}", names.join(", "))
+            })
     }
 }
 

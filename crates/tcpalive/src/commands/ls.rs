@@ -108,7 +108,8 @@ fn list(
     survey: &mut Survey,
     presentation: Presentation,
 ) -> Result<(), Failure> {
-    survey.look_around(!args.no_owner || selected.needs_owners())?;
+    let sorting = args.sort.is_some_and(Order::needs_owners);
+    survey.look_around(!args.no_owner || selected.needs_owners() || sorting)?;
     let mut report = Report::new(args.summary, presentation);
     let mut kept = Vec::new();
     let Survey {
@@ -134,8 +135,8 @@ fn list(
             if !selected.contains(&view) {
                 return;
             }
-            if args.sort.is_some() {
-                kept.push(*connection);
+            if let Some(order) = args.sort {
+                kept.push((order.key(&view), *connection));
                 return;
             }
             if args.no_owner {
@@ -146,22 +147,15 @@ fn list(
         written?;
     }
     if let Some(order) = args.sort {
-        let connections = order.sorted(kept, |connection, see| {
-            let owners = owners.of(connection.inode);
-            see(&View {
-                connection,
-                owners,
-                cgroup: cgroups.path(connection, owners),
-            })
-        });
-        for connection in &connections {
-            let owners = owners.of(connection.inode);
-            report.add(&View {
-                connection,
-                owners: if args.no_owner { &[] } else { owners },
-                cgroup: cgroups.path(connection, owners),
-            })?;
-        }
+        order.sort(&mut kept);
+    }
+    for (_, connection) in &kept {
+        let owners = owners.of(connection.inode);
+        report.add(&View {
+            connection,
+            owners: if args.no_owner { &[] } else { owners },
+            cgroup: cgroups.path(connection, owners),
+        })?;
     }
     Ok(report.finish()?)
 }
@@ -171,23 +165,23 @@ enum Report {
     Json {
         out: StdoutLock<'static>,
         text: Vec<u8>,
-        totals: Totals,
+        totals: Box<Totals>,
     },
-    Table(Table<StdoutLock<'static>>),
-    Summary(Summary, Presentation),
+    Table(Box<Table<StdoutLock<'static>>>),
+    Summary(Box<Summary>, Presentation),
 }
 
 impl Report {
     fn new(summary: bool, presentation: Presentation) -> Self {
         let out = || io::stdout().lock();
         match (summary, presentation.json) {
-            (true, _) => Self::Summary(Summary::default(), presentation),
+            (true, _) => Self::Summary(Box::default(), presentation),
             (false, true) => Self::Json {
                 out: out(),
                 text: Vec::with_capacity(CHUNK + (CHUNK >> 2)),
-                totals: Totals::default(),
+                totals: Box::default(),
             },
-            (false, false) => Self::Table(Table::new(out(), presentation.style)),
+            (false, false) => Self::Table(Box::new(Table::new(out(), presentation.style))),
         }
     }
 

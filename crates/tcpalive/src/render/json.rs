@@ -8,10 +8,12 @@
 //! come `container` and `unit`, strings or `null`.
 
 mod address;
+mod doctor;
 mod field;
 mod summaries;
 
 pub use address::push_address;
+pub use doctor::{capability, doctor_summary, leftover};
 pub use summaries::{check_summary, reap_summary, summary, totals};
 
 use field::{boolean, integer, opt, opt_text, pair, raw, text};

@@ -83,30 +83,29 @@ impl FromStr for Order {
 
 /// What is compared. Values of one field are all of one kind.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Key {
+pub(super) enum Key {
     Number(u64),
     Address(IpAddr),
     Text(Box<[u8]>),
 }
 
 impl Order {
-    /// The connections in order; those that are equal stay as they were swept.
-    /// `see` hands the view of a connection to its second argument.
-    pub(super) fn sorted(
-        self,
-        connections: Vec<Connection>,
-        mut see: impl FnMut(&Connection, &mut dyn FnMut(&View<'_>)),
-    ) -> Vec<Connection> {
-        let mut keyed: Vec<(Option<Key>, Connection)> = connections
-            .into_iter()
-            .map(|connection| {
-                let mut key = None;
-                see(&connection, &mut |view| key = self.field.of(view));
-                (key, connection)
-            })
-            .collect();
+    /// What a connection is sorted by, if it is known.
+    pub(super) fn key(self, view: &View<'_>) -> Option<Key> {
+        self.field.of(view)
+    }
+
+    /// Whether the key is unknown where the owners are.
+    pub(super) fn needs_owners(self) -> bool {
+        matches!(
+            self.field,
+            Field::Pid | Field::Comm | Field::Cgroup | Field::Container
+        )
+    }
+
+    /// Sorts; connections that are equal stay as they were swept.
+    pub(super) fn sort(self, keyed: &mut [(Option<Key>, Connection)]) {
         keyed.sort_by(|(a, _), (b, _)| self.compare(a.as_ref(), b.as_ref()));
-        keyed.into_iter().map(|(_, connection)| connection).collect()
     }
 
     /// What is unknown comes last either way.
@@ -133,7 +132,10 @@ impl Field {
             Self::RemotePort => number(remote.port().into()),
             // The one that the service is known by.
             Self::Port => number(local.port().min(remote.port()).into()),
-            Self::Pid => view.owners.first().map(|owner| Key::Number(owner.pid.into())),
+            Self::Pid => view
+                .owners
+                .first()
+                .map(|owner| Key::Number(owner.pid.into())),
             Self::Comm => view.owners.first().map(|owner| text(owner.comm.as_bytes())),
             Self::Cgroup => view.cgroup.map(|path| text(path.as_bytes())),
             Self::Container => view.container().map(|id| text(id.as_bytes())),
