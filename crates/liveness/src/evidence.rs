@@ -12,14 +12,21 @@ pub fn span(milliseconds: u64) -> String {
     match milliseconds {
         0..120_000 => format!("{}.{} s", milliseconds / 1000, milliseconds % 1000 / 100),
         120_000..7_200_000 => format!("{} min", milliseconds / 60_000),
-        _ => format!("{} h {} min", milliseconds / 3_600_000, milliseconds % 3_600_000 / 60_000),
+        _ => format!(
+            "{} h {} min",
+            milliseconds / 3_600_000,
+            milliseconds % 3_600_000 / 60_000
+        ),
     }
 }
 
 /// Silent to all probes.
 #[must_use]
 pub fn silent(probes: u32, waited: Duration) -> String {
-    format!("silent to {probes} probes over {:.1} s", waited.as_secs_f64())
+    format!(
+        "silent to {probes} probes over {:.1} s",
+        waited.as_secs_f64()
+    )
 }
 
 /// The kernel's own evidence about data that does not get through.
@@ -31,12 +38,19 @@ pub fn stalled(state: &Transmission, peer_answers: bool) -> String {
     if unacked == 0 {
         let _ = write!(text, "{unsent} bytes wait for the peer's window to open");
         let _ = match (state.probes_out, peer_answers) {
-            (_, true) => write!(text, "; its kernel answers window probes, so its program does not read"),
+            (_, true) => write!(
+                text,
+                "; its kernel answers window probes, so its program does not read"
+            ),
             (0, false) => write!(text, "; no window probe is unanswered yet"),
             (count, false) => write!(text, "; {count} window probes unanswered"),
         };
         if !peer_answers {
-            let _ = write!(text, "; the kernel gives up after {} of them unanswered", span(state.gives_up_ms));
+            let _ = write!(
+                text,
+                "; the kernel gives up after {} of them unanswered",
+                span(state.gives_up_ms)
+            );
         }
         return text;
     }
@@ -51,7 +65,12 @@ pub fn stalled(state: &Transmission, peer_answers: bool) -> String {
         }
         (count, Some(since)) => {
             let left = state.gives_up_ms.saturating_sub(since);
-            let _ = write!(text, ", retransmitted {count} times in {}; the kernel gives up in about {}", span(since), span(left));
+            let _ = write!(
+                text,
+                ", retransmitted {count} times in {}; the kernel gives up in about {}",
+                span(since),
+                span(left)
+            );
         }
     }
     if peer_answers {
@@ -65,12 +84,19 @@ pub fn stalled(state: &Transmission, peer_answers: bool) -> String {
 pub fn refused(error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(libc::EPERM | libc::EACCES) => "a firewall rule of this host drops the probes".into(),
-        Some(libc::ENETUNREACH | libc::EHOSTUNREACH) => format!("there is no route to the peer: {error}"),
-        Some(libc::ENOBUFS | libc::EAGAIN) => "the interface's queue is full and drops the probes".into(),
-        Some(libc::EINVAL | libc::EADDRNOTAVAIL) => {
-            "the kernel refuses the probes: the route is a black hole or the local address is gone".into()
+        Some(libc::ENETUNREACH | libc::EHOSTUNREACH) => {
+            format!("there is no route to the peer: {error}")
         }
-        Some(libc::ENETDOWN | libc::ENODEV | libc::ENXIO) => format!("the interface is down: {error}"),
+        Some(libc::ENOBUFS | libc::EAGAIN) => {
+            "the interface's queue is full and drops the probes".into()
+        }
+        Some(libc::EINVAL | libc::EADDRNOTAVAIL) => {
+            "the kernel refuses the probes: the route is a black hole or the local address is gone"
+                .into()
+        }
+        Some(libc::ENETDOWN | libc::ENODEV | libc::ENXIO) => {
+            format!("the interface is down: {error}")
+        }
         _ => format!("probes could not be sent: {error}"),
     }
 }
@@ -80,11 +106,15 @@ pub fn refused(error: &io::Error) -> String {
 pub fn not_probed(state: State, transmission: Option<&Transmission>) -> Option<&'static str> {
     match state {
         State::Listen => Some("a listening socket has no peer"),
-        State::SynSent => Some("the connection is not established: the peer has not answered the SYN"),
+        State::SynSent => {
+            Some("the connection is not established: the peer has not answered the SYN")
+        }
         State::SynRecv | State::NewSynRecv => {
             Some("the connection is not established: the last ACK of the handshake is missing")
         }
-        State::TimeWait => Some("the connection has ended; the kernel keeps the address for a minute"),
+        State::TimeWait => {
+            Some("the connection has ended; the kernel keeps the address for a minute")
+        }
         State::Close => Some("the socket is closed"),
         State::FinWait2 if transmission.is_some_and(|transmission| transmission.is_orphan) => {
             Some("no program holds it any more; the kernel removes it after tcp_fin_timeout")
@@ -128,6 +158,9 @@ mod tests {
 
     #[test]
     fn silence_states_its_window() {
-        assert_eq!(silent(3, Duration::from_millis(3_004)), "silent to 3 probes over 3.0 s");
+        assert_eq!(
+            silent(3, Duration::from_millis(3_004)),
+            "silent to 3 probes over 3.0 s"
+        );
     }
 }

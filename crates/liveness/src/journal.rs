@@ -32,11 +32,18 @@ impl Journal {
     /// # Errors
     /// When it cannot be made or written.
     pub fn open(path: &Path) -> io::Result<Self> {
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        if let Some(folder) = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+        {
             std::fs::create_dir_all(folder)?;
         }
         let file = OpenOptions::new().create(true).append(true).open(path)?;
-        Ok(Self { file, path: path.into(), pending: Vec::new() })
+        Ok(Self {
+            file,
+            path: path.into(),
+            pending: Vec::new(),
+        })
     }
 
     /// Where it is.
@@ -101,5 +108,7 @@ impl Journal {
 
 /// Seconds since 1970, UTC.
 fn now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_millis() as f64 / 1000.0)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0.0, |since| since.as_millis() as f64 / 1000.0)
 }

@@ -60,7 +60,11 @@ impl Answers {
     /// Share of exchanges lost before an answer.
     #[must_use]
     pub fn loss(&self) -> f64 {
-        if self.count == 0 { 0.0 } else { self.lost as f64 / (self.lost + self.count) as f64 }
+        if self.count == 0 {
+            0.0
+        } else {
+            self.lost as f64 / (self.lost + self.count) as f64
+        }
     }
 
     /// Logarithm of the likelihood of what was seen at loss rate `q`: each
@@ -68,7 +72,11 @@ impl Answers {
     /// those that were not answered yet are not among them.
     fn log_likelihood(&self, q: f64, rounds: u32) -> f64 {
         let truncation = -(-(q.powi(rounds.cast_signed()))).ln_1p();
-        let lost = if self.lost == 0 { 0.0 } else { self.lost as f64 * q.ln() };
+        let lost = if self.lost == 0 {
+            0.0
+        } else {
+            self.lost as f64 * q.ln()
+        };
         self.count as f64 * ((-q).ln_1p() + truncation) + lost
     }
 
@@ -88,7 +96,11 @@ impl Answers {
         let allowed = error.ln() + 1e-9;
         // For each rate the number of losses that makes it too unlikely.
         rates()
-            .map(|q| ((allowed - (self.log_likelihood(q, rounds) - best)) / q.ln()).ceil().max(0.0))
+            .map(|q| {
+                ((allowed - (self.log_likelihood(q, rounds) - best)) / q.ln())
+                    .ceil()
+                    .max(0.0)
+            })
             .fold(0.0, f64::max)
             .min(f64::from(UNREACHABLE)) as u32
     }
@@ -103,7 +115,11 @@ impl Answers {
 #[must_use]
 pub fn required_probes(host: &Answers, overall: &Answers, rounds: u32, error: f64) -> u32 {
     let floor = ((error.ln() + 1e-9) / FLOOR.ln()).ceil() as u32;
-    let from_overall = if overall.saw_loss() { overall.required(rounds, error) } else { 0 };
+    let from_overall = if overall.saw_loss() {
+        overall.required(rounds, error)
+    } else {
+        0
+    };
     let from_host = match (host.count(), host.saw_loss()) {
         (0, _) => 0,
         (_, true) => host.required(rounds, error),
@@ -171,7 +187,10 @@ mod tests {
         for (count, expected) in [(1, 15..=15), (5, 15..=15), (20, 5..=8), (50, 4..=5)] {
             let host = answers(&[count]);
             let required = required_probes(&host, &host, 3, ERROR);
-            assert!(expected.contains(&required), "{count} answers ask for {required} probes");
+            assert!(
+                expected.contains(&required),
+                "{count} answers ask for {required} probes"
+            );
         }
     }
 
@@ -221,7 +240,10 @@ mod tests {
                             host.record(round);
                         }
                         silent -= answered;
-                        if round >= 3 && silent > 0 && required_probes(&host, &host, round, ERROR) <= round {
+                        if round >= 3
+                            && silent > 0
+                            && required_probes(&host, &host, round, ERROR) <= round
+                        {
                             wrong += silent;
                             break;
                         }

@@ -28,7 +28,10 @@ impl OwnSession {
         };
         Self {
             servers: process::ancestors().into_iter().filter(is_ssh).collect(),
-            connection: std::env::var("SSH_CONNECTION").ok().as_deref().and_then(parse),
+            connection: std::env::var("SSH_CONNECTION")
+                .ok()
+                .as_deref()
+                .and_then(parse),
         }
     }
 
@@ -47,7 +50,10 @@ fn parse(text: &str) -> Option<(SocketAddr, SocketAddr)> {
     let mut address = || {
         // Link-local addresses carry their interface.
         let ip: IpAddr = fields.next()?.split('%').next()?.parse().ok()?;
-        Some(SocketAddr::new(ip.to_canonical(), fields.next()?.parse().ok()?))
+        Some(SocketAddr::new(
+            ip.to_canonical(),
+            fields.next()?.parse().ok()?,
+        ))
     };
     let client = address()?;
     let server = address()?;
@@ -60,7 +66,10 @@ mod tests {
 
     #[test]
     fn the_session_is_read_from_the_environment() {
-        let expected = ("192.0.2.1:22".parse().unwrap(), "198.51.100.7:50123".parse().unwrap());
+        let expected = (
+            "192.0.2.1:22".parse().unwrap(),
+            "198.51.100.7:50123".parse().unwrap(),
+        );
         assert_eq!(parse("198.51.100.7 50123 192.0.2.1 22"), Some(expected));
         assert!(parse("fe80::1%eth0 50123 fe80::2%eth0 22").is_some());
         assert_eq!(parse("198.51.100.7 50123"), None);

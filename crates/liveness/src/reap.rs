@@ -58,7 +58,9 @@ impl Fate {
 #[derive(Debug, thiserror::Error)]
 pub enum ReapError {
     /// The journal could not be written: nothing was destroyed after that.
-    #[error("writing the journal {path}: {source}; no connection was destroyed without being journaled")]
+    #[error(
+        "writing the journal {path}: {source}; no connection was destroyed without being journaled"
+    )]
     Journal {
         /// The journal.
         path: String,
@@ -99,11 +101,17 @@ impl Reap<'_> {
         done: &mut dyn FnMut(&Dead, Fate),
     ) -> Result<(), ReapError> {
         for (index, namespace) in self.namespaces.iter().enumerate() {
-            let here: Vec<&Dead> = dead.iter().copied().filter(|dead| dead.namespace == index).collect();
+            let here: Vec<&Dead> = dead
+                .iter()
+                .copied()
+                .filter(|dead| dead.namespace == index)
+                .collect();
             // Few passes over a large table: each walks all of its sockets.
             for batch in here.chunks(BATCH.max(here.len() / 8)) {
-                let (silent, heard): (Vec<&Dead>, Vec<&Dead>) =
-                    batch.iter().copied().partition(|dead| is_still_silent(self.checked, dead));
+                let (silent, heard): (Vec<&Dead>, Vec<&Dead>) = batch
+                    .iter()
+                    .copied()
+                    .partition(|dead| is_still_silent(self.checked, dead));
                 for dead in heard {
                     done(dead, Fate::Changed("its peer was heard after the proof"));
                 }
@@ -137,9 +145,10 @@ impl From<Destroyed> for Fate {
 }
 
 fn sync(journal: &mut Journal) -> Result<(), ReapError> {
-    journal
-        .sync()
-        .map_err(|source| ReapError::Journal { path: journal.path().display().to_string(), source })
+    journal.sync().map_err(|source| ReapError::Journal {
+        path: journal.path().display().to_string(),
+        source,
+    })
 }
 
 /// Whether the wire has been as silent as the socket since the proof.

@@ -33,7 +33,11 @@ impl Schedule {
     #[must_use]
     pub fn new(probes: u32, interval: Duration, window: Duration) -> Self {
         let interval = interval.max(MINIMAL_INTERVAL);
-        Self { probes, interval, window: window.max(interval * probes) }
+        Self {
+            probes,
+            interval,
+            window: window.max(interval * probes),
+        }
     }
 
     /// When the next probe is due after `sent` probes, the last of them at
@@ -47,7 +51,11 @@ impl Schedule {
         }
         let gap = self.interval.max(self.window / SPREAD);
         let next = last + gap;
-        if next + gap / 2 >= last_in_window { last_in_window.max(last + self.interval) } else { next }
+        if next + gap / 2 >= last_in_window {
+            last_in_window.max(last + self.interval)
+        } else {
+            next
+        }
     }
 
     /// Whether a probe sent at `at` carries a garbage byte, for stacks that
@@ -55,7 +63,8 @@ impl Schedule {
     /// room for more than the fewest probes, all of its second half.
     #[must_use]
     pub fn is_garbage(&self, sent: u32, at: Duration, required: u32) -> bool {
-        self.is_last(sent, at, required) || (sent + 1 >= required.max(self.probes) && at * 2 >= self.window)
+        self.is_last(sent, at, required)
+            || (sent + 1 >= required.max(self.probes) && at * 2 >= self.window)
     }
 
     /// Whether a probe sent at `at` is the last before a verdict that needs
@@ -92,12 +101,19 @@ mod tests {
     #[test]
     fn a_longer_window_is_covered_to_its_end() {
         let schedule = Schedule::new(3, Duration::from_secs(1), Duration::from_secs(15));
-        assert_eq!(times(schedule), [0.0, 1.0, 2.0, 3.9, 5.8, 7.6, 9.5, 11.4, 14.0]);
+        assert_eq!(
+            times(schedule),
+            [0.0, 1.0, 2.0, 3.9, 5.8, 7.6, 9.5, 11.4, 14.0]
+        );
     }
 
     #[test]
     fn a_minute_takes_about_a_dozen_probes() {
-        let times = times(Schedule::new(6, Duration::from_secs(1), Duration::from_secs(60)));
+        let times = times(Schedule::new(
+            6,
+            Duration::from_secs(1),
+            Duration::from_secs(60),
+        ));
         assert!((10..=14).contains(&times.len()), "{times:?}");
         assert_eq!(times.last(), Some(&59.0));
     }
@@ -106,6 +122,9 @@ mod tests {
     fn probes_are_never_closer_than_peers_answer() {
         let schedule = Schedule::new(3, Duration::from_millis(10), Duration::from_secs(2));
         let times = times(schedule);
-        assert!(times.windows(2).all(|pair| pair[1] - pair[0] >= 0.5), "{times:?}");
+        assert!(
+            times.windows(2).all(|pair| pair[1] - pair[0] >= 0.5),
+            "{times:?}"
+        );
     }
 }

@@ -72,7 +72,9 @@ impl Ways {
     /// Looks at the interfaces again, and forgets what was judged before.
     pub fn look(&mut self) {
         self.judged.clear();
-        let Ok(now) = self.paths.devices() else { return };
+        let Ok(now) = self.paths.devices() else {
+            return;
+        };
         for (index, before) in &self.at_start {
             let (name, index) = (&before.name, *index);
             let trouble = match now.get(&index) {
@@ -128,12 +130,18 @@ impl Ways {
             return Way::Broken(trouble.clone());
         }
         let device = self.at_start.get(&route.device);
-        let name = device.map_or("an interface that is not there any more", |device| device.name.as_str());
+        let name = device.map_or("an interface that is not there any more", |device| {
+            device.name.as_str()
+        });
         match self.paths.neighbour(route) {
             Ok(Neighbour::Failed) => Way::Broken(format!(
                 "the next hop {} on {name} does not answer {}",
                 route.next_hop,
-                if route.next_hop.is_ipv4() { "ARP" } else { "neighbour solicitations" }
+                if route.next_hop.is_ipv4() {
+                    "ARP"
+                } else {
+                    "neighbour solicitations"
+                }
             )),
             _ if self.answered.contains(route) => Way::Works,
             Ok(Neighbour::Confirmed(age)) if age <= elapsed_ms => Way::Works,
@@ -145,9 +153,16 @@ impl Ways {
         if let Some(known) = self.routes.get(flow) {
             return known.clone();
         }
-        let found = self.paths.route(flow.local, flow.remote, flow.mark, flow.device, flow.uid).map_err(|error| {
-            format!("there is no route to {}: {}", flow.remote, explain_route_error(&error))
-        });
+        let found = self
+            .paths
+            .route(flow.local, flow.remote, flow.mark, flow.device, flow.uid)
+            .map_err(|error| {
+                format!(
+                    "there is no route to {}: {}",
+                    flow.remote,
+                    explain_route_error(&error)
+                )
+            });
         self.routes.insert(*flow, found.clone());
         found
     }

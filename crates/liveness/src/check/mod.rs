@@ -24,6 +24,9 @@ use tcpalive_kernel::tap::Tap;
 /// How often the tap is asked whether everybody has answered already.
 const POLL: Duration = Duration::from_millis(20);
 
+/// Between two looks at the sockets at least, unless everybody was heard.
+const TICK: Duration = Duration::from_millis(50);
+
 /// How a check is done.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CheckOptions {
@@ -69,7 +72,11 @@ impl CheckOptions {
             None if heard_recently => RECENT_WINDOW,
             None => Duration::ZERO,
         };
-        Schedule::new(self.probes.max(3), self.interval.max(MINIMAL_INTERVAL), window)
+        Schedule::new(
+            self.probes.max(3),
+            self.interval.max(MINIMAL_INTERVAL),
+            window,
+        )
     }
 }
 
@@ -158,27 +165,42 @@ impl Check<'_> {
         };
         let mut sites = Vec::new();
         for (index, namespace) in self.namespaces.iter().enumerate() {
-            if let Some(site) = Site::open(index, namespace, self.sweeper, selection, &mut accept, &mut run)? {
+            if let Some(site) = Site::open(
+                index,
+                namespace,
+                self.sweeper,
+                selection,
+                &mut accept,
+                &mut run,
+            )? {
                 sites.push(site);
             }
         }
         run.start_ns = clock.now_ns();
         let stopped = || self.stop.load(Ordering::Relaxed);
-        let mut first = true;
+        let mut judged_ns = None;
         let mut looked_early_at = 0;
         while sites.iter().any(Site::has_open) && !stopped() {
-            if !first {
+            // What was swept just now needs no second look before the first probe.
+            if judged_ns.is_some() {
                 for site in &mut sites {
                     site.observe(self.sweeper, selection, &mut run)?;
-                    site.judge(clock.now_ns(), &mut run);
                 }
             }
-            first = false;
+            let now_ns = clock.now_ns();
+            if judged_ns.replace(now_ns).is_some() {
+                for site in &mut sites {
+                    site.judge(now_ns, &mut run);
+                }
+            }
             for site in &mut sites {
-                site.send(&clock, &mut run, &stopped)?;
+                site.send(now_ns, &clock, &mut run, &stopped)?;
             }
             run.tell_progress();
-            let Some(wake_ns) = sites.iter().filter_map(Site::wake_ns).min() else { break };
+            let Some(wake_ns) = sites.iter().filter_map(Site::wake_ns).min() else {
+                break;
+            };
+            let wake_ns = wake_ns.max(clock.now_ns() + TICK.as_nanos() as u64);
             let open: usize = sites.iter().map(Site::count_open).sum();
             while clock.now_ns() < wake_ns && !stopped() {
                 // Once everybody was heard there is nothing to wait for,

@@ -18,6 +18,9 @@ use tcpalive_kernel::tap::{Tap, Watch};
 
 /// Probes sent between two looks at the clock.
 const BURST: usize = 64;
+/// Probes that are due within so many nanoseconds are sent in one round, each
+/// in its time.
+const ROUND_NS: u64 = 300_000_000;
 
 /// The connections of one network namespace under check.
 pub(super) struct Site<'n> {
@@ -64,10 +67,16 @@ impl<'n> Site<'n> {
             }
             run.progress.total += 1;
             let transmission = swept.transmission();
-            match (evidence::not_probed(swept.connection.state, transmission.as_ref()), transmission) {
-                (None, Some(transmission)) => subjects.push(Subject::new(swept.connection, transmission)),
+            match (
+                evidence::not_probed(swept.connection.state, transmission.as_ref()),
+                transmission,
+            ) {
+                (None, Some(transmission)) => {
+                    subjects.push(Subject::new(swept.connection, transmission));
+                }
                 (reason, _) => {
-                    let reason = reason.unwrap_or("the socket has no sequence numbers to probe with");
+                    let reason =
+                        reason.unwrap_or("the socket has no sequence numbers to probe with");
                     run.decide(&swept.connection, &unprobed(&swept.connection, reason));
                 }
             }
@@ -89,7 +98,11 @@ impl<'n> Site<'n> {
         Ok(Some(Self {
             index,
             namespace,
-            by_cookie: subjects.iter().map(|subject| subject.connection.cookie).zip(0..).collect(),
+            by_cookie: subjects
+                .iter()
+                .map(|subject| subject.connection.cookie)
+                .zip(0..)
+                .collect(),
             open: (0..count).collect(),
             movements: vec![Movement::Nothing; subjects.len()],
             round: 0,
@@ -122,7 +135,10 @@ impl<'n> Site<'n> {
 
     /// When something is to be done next, on the kernel's monotonic clock.
     pub(super) fn wake_ns(&self) -> Option<u64> {
-        self.open.iter().map(|index| self.subjects[*index as usize].due_ns).min()
+        self.open
+            .iter()
+            .map(|index| self.subjects[*index as usize].due_ns)
+            .min()
     }
 
     /// Looks at the sockets and the wire, and decides what was heard, reset
@@ -155,8 +171,12 @@ impl<'n> Site<'n> {
             .filter(|index| {
                 let index = *index as usize;
                 let subject = &mut self.subjects[index];
-                let seen = self.tap.sighting(subject.connection.local, subject.connection.remote);
-                let Look::Decided(outcome, reason) = subject.look(self.movements[index], self.round, &seen) else {
+                let seen = self
+                    .tap
+                    .sighting(subject.connection.local, subject.connection.remote);
+                let Look::Decided(outcome, reason) =
+                    subject.look(self.movements[index], self.round, &seen)
+                else {
                     return true;
                 };
                 subject.is_decided = true;
@@ -165,7 +185,8 @@ impl<'n> Site<'n> {
                     self.anybody_heard = true;
                     self.ways.answered(&subject.flow());
                     if subject.sent > 0 {
-                        self.losses.record(subject.connection.remote.ip(), subject.sent);
+                        self.losses
+                            .record(subject.connection.remote.ip(), subject.sent);
                         run.overall.record(subject.sent);
                     }
                 }
@@ -190,7 +211,9 @@ impl<'n> Site<'n> {
                 Some((outcome, reason)) => {
                     let subject = &mut self.subjects[index as usize];
                     subject.is_decided = true;
-                    let seen = self.tap.sighting(subject.connection.local, subject.connection.remote);
+                    let seen = self
+                        .tap
+                        .sighting(subject.connection.local, subject.connection.remote);
                     let verdict = subject.verdict(outcome, reason, now_ns, &seen);
                     run.decide(&subject.connection, &verdict);
                     if let (Outcome::Dead, Some(dead)) = (outcome, &mut run.dead) {
@@ -207,10 +230,17 @@ impl<'n> Site<'n> {
         let options = &run.options;
         if subject.is_queued {
             // Two looks apart: data is in flight on every busy connection.
-            let patience = options.schedule(false).window.max(subject.grace(options.interval));
+            let patience = options
+                .schedule(false)
+                .window
+                .max(subject.grace(options.interval));
             let queued_ns = now_ns - subject.queued_since_ns.max(run.start_ns);
-            return (queued_ns >= patience.as_nanos() as u64)
-                .then(|| (Outcome::Stalled, subject.stall((now_ns - run.start_ns) / 1_000_000)));
+            return (queued_ns >= patience.as_nanos() as u64).then(|| {
+                (
+                    Outcome::Stalled,
+                    subject.stall((now_ns - run.start_ns) / 1_000_000),
+                )
+            });
         }
         if subject.tries() == 0 {
             return None;
@@ -235,19 +265,30 @@ impl<'n> Site<'n> {
             return Silence::NotYet;
         }
         let timed_out = waited >= options.timeout.max(schedule.window + schedule.interval);
-        let seen = self.tap.sighting(subject.connection.local, subject.connection.remote);
+        let seen = self
+            .tap
+            .sighting(subject.connection.local, subject.connection.remote);
         if seen.heard > 0 || seen.resets > 0 {
             return Silence::ProvesNothing(
-                "segments came from the peer's address and port, but none that the kernel accepted".into(),
+                "segments came from the peer's address and port, but none that the kernel accepted"
+                    .into(),
             );
         }
         let silent = evidence::silent(subject.sent, waited);
-        let way = self.ways.judge(&subject.flow(), (now_ns - run.start_ns) / 1_000_000);
+        let way = self
+            .ways
+            .judge(&subject.flow(), (now_ns - run.start_ns) / 1_000_000);
         let required = required(&mut self.losses, subject, run);
-        let counted = if options.trust_silence { subject.sent } else { subject.left };
+        let counted = if options.trust_silence {
+            subject.sent
+        } else {
+            subject.left
+        };
         if counted < required {
             if let Some(errno) = subject.refused.filter(|_| subject.left == 0 || timed_out) {
-                return Silence::ProvesNothing(evidence::refused(&io::Error::from_raw_os_error(errno)));
+                return Silence::ProvesNothing(evidence::refused(&io::Error::from_raw_os_error(
+                    errno,
+                )));
             }
             if let Way::Broken(reason) = way {
                 return Silence::ProvesNothing(reason);
@@ -281,8 +322,16 @@ impl<'n> Site<'n> {
         }
     }
 
-    /// Sends every probe that is due, not faster than the rate.
-    pub(super) fn send(&mut self, clock: &KernelClock, run: &mut Run<'_>, stopped: &dyn Fn() -> bool) -> Result<()> {
+    /// Sends every probe that is due, not faster than the rate. What awaits
+    /// its verdict was due when silence was last judged, at `judged_ns`, and
+    /// was found to need more.
+    pub(super) fn send(
+        &mut self,
+        judged_ns: u64,
+        clock: &KernelClock,
+        run: &mut Run<'_>,
+        stopped: &dyn Fn() -> bool,
+    ) -> Result<()> {
         let options: CheckOptions = run.options;
         let begin_ns = clock.now_ns();
         let mut due = Vec::new();
@@ -291,20 +340,31 @@ impl<'n> Site<'n> {
             if subject.is_queued {
                 // Never probed; looked at again one interval later.
                 subject.due_ns = begin_ns + options.interval.as_nanos() as u64;
-            } else if subject.due_ns <= begin_ns {
-                due.push(*index);
+            } else if subject.due_ns
+                <= if subject.awaits_verdict {
+                    judged_ns
+                } else {
+                    begin_ns + ROUND_NS
+                }
+            {
+                due.push((subject.due_ns, *index));
             }
         }
+        due.sort_unstable();
         let mut sent: u64 = 0;
         for burst in due.chunks(BURST) {
             if stopped() {
                 break;
             }
-            // Not ahead of the rate: when should this burst have begun?
-            let ahead_ns = begin_ns + sent * 1_000_000_000 / u64::from(options.rate.max(1));
+            // Not ahead of the rate, and none before its time.
+            let in_turn_ns = begin_ns + sent * 1_000_000_000 / u64::from(options.rate.max(1));
+            let at_ns = burst
+                .last()
+                .map_or(0, |(due_ns, _)| *due_ns)
+                .max(in_turn_ns);
             let now_ns = clock.now_ns();
-            if ahead_ns > now_ns {
-                std::thread::sleep(Duration::from_nanos(ahead_ns - now_ns));
+            if at_ns > now_ns {
+                std::thread::sleep(Duration::from_nanos(at_ns - now_ns));
             }
             self.send_burst(burst, clock, run)?;
             sent += burst.len() as u64;
@@ -312,31 +372,27 @@ impl<'n> Site<'n> {
                 run.tell_progress();
             }
         }
-        // All of a round are due again together, the last of them in time.
-        let end_ns = clock.now_ns();
-        for index in due {
-            let subject = &mut self.subjects[index as usize];
-            if subject.first_ns != 0 {
-                subject.due_ns += end_ns - subject.last_ns;
-            }
-        }
         Ok(())
     }
 
-    fn send_burst(&mut self, burst: &[u32], clock: &KernelClock, run: &mut Run<'_>) -> Result<()> {
+    fn send_burst(
+        &mut self,
+        burst: &[(u64, u32)],
+        clock: &KernelClock,
+        run: &mut Run<'_>,
+    ) -> Result<()> {
         let now_ns = clock.now_ns();
-        let probes: Vec<Outgoing> = burst
-            .iter()
-            .map(|index| {
-                let subject = &self.subjects[*index as usize];
-                let schedule = run.options.schedule(subject.heard_recently());
-                let at = Duration::from_nanos(now_ns - if subject.first_ns == 0 { now_ns } else { subject.first_ns });
-                let garbage = schedule.is_garbage(subject.sent, at, required(&mut self.losses, subject, run));
-                subject.probe(now_ns, garbage)
-            })
-            .collect();
+        let mut probes: Vec<Outgoing> = Vec::with_capacity(burst.len());
+        for (_, index) in burst {
+            let subject = &mut self.subjects[*index as usize];
+            let schedule = run.options.schedule(subject.heard_recently());
+            let at = Duration::from_nanos(subject.since_first_ns(now_ns));
+            let required = required(&mut self.losses, subject, run);
+            subject.awaits_verdict = schedule.is_last(subject.sent, at, required);
+            probes.push(subject.probe(now_ns, schedule.is_garbage(subject.sent, at, required)));
+        }
         let results = self.sender.send(&probes)?;
-        for (index, result) in burst.iter().zip(&results) {
+        for ((_, index), result) in burst.iter().zip(&results) {
             let subject = &mut self.subjects[*index as usize];
             let schedule = run.options.schedule(subject.heard_recently());
             subject.note_sent(result, now_ns, &schedule);
@@ -349,7 +405,12 @@ impl<'n> Site<'n> {
 /// Probes that this subject must have been sent before it can be called dead.
 fn required(losses: &mut Losses, subject: &Subject, run: &Run<'_>) -> u32 {
     losses
-        .required(subject.connection.remote.ip(), &run.overall, subject.sent, run.options.error)
+        .required(
+            subject.connection.remote.ip(),
+            &run.overall,
+            subject.sent,
+            run.options.error,
+        )
         .max(run.options.probes)
 }
 

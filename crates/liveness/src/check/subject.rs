@@ -30,6 +30,8 @@ pub(super) struct Subject {
     pub(super) first_ns: u64,
     pub(super) last_ns: u64,
     pub(super) due_ns: u64,
+    /// The last probe before a verdict is out.
+    pub(super) awaits_verdict: bool,
     /// The round in which it was last seen among the sockets.
     pub(super) seen_in: u32,
     /// Data is in flight or waiting.
@@ -69,6 +71,7 @@ impl Subject {
             first_ns: 0,
             last_ns: 0,
             due_ns: 0,
+            awaits_verdict: false,
             seen_in: 0,
             peer_answers: false,
             is_counted: true,
@@ -78,7 +81,9 @@ impl Subject {
 
     /// Whether the peer was heard within the minute before the check.
     pub(super) fn heard_recently(&self) -> bool {
-        self.connection.last_heard_ms.is_some_and(|age| u128::from(age) <= RECENT.as_millis())
+        self.connection
+            .last_heard_ms
+            .is_some_and(|age| u128::from(age) <= RECENT.as_millis())
     }
 
     pub(super) fn flow(&self) -> Flow {
@@ -138,12 +143,18 @@ impl Subject {
                 };
                 Look::Decided(Outcome::Gone, reason.into())
             } else {
-                Look::Decided(Outcome::Closed, evidence::closed(self.connection.state, None))
+                Look::Decided(
+                    Outcome::Closed,
+                    evidence::closed(self.connection.state, None),
+                )
             };
         }
         if self.pulse_state != self.connection.state as u8 {
             let after = State::from_kernel(self.pulse_state);
-            return Look::Decided(Outcome::Closed, evidence::closed(self.connection.state, after));
+            return Look::Decided(
+                Outcome::Closed,
+                evidence::closed(self.connection.state, after),
+            );
         }
         let alive = |reason: &str| Look::Decided(Outcome::Alive, reason.into());
         match movement {
@@ -155,9 +166,9 @@ impl Subject {
             }
             Movement::Heard if self.sent == 0 => alive("it was heard during the check"),
             Movement::Heard => alive("it answered a probe"),
-            Movement::Nothing if seen.acceptable > 0 => {
-                alive("its answer was seen on the wire, though something on this host kept it from the socket")
-            }
+            Movement::Nothing if seen.acceptable > 0 => alive(
+                "its answer was seen on the wire, though something on this host kept it from the socket",
+            ),
             Movement::Nothing => Look::Open,
         }
     }
@@ -179,9 +190,10 @@ impl Subject {
                 sequence: state.snd_una.wrapping_sub(1),
                 acknowledgment: state.rcv_nxt,
                 window: state.window,
-                timestamps: state
-                    .timestamps
-                    .map(|clock| Timestamps { value: clock.value(now_ns), echo_reply: clock.recent }),
+                timestamps: state.timestamps.map(|clock| Timestamps {
+                    value: clock.value(now_ns),
+                    echo_reply: clock.recent,
+                }),
                 garbage,
                 ip: state.ip,
             },
@@ -192,7 +204,12 @@ impl Subject {
     }
 
     /// A probe was handed to the kernel, or refused.
-    pub(super) fn note_sent(&mut self, result: &Result<u64, std::io::Error>, now_ns: u64, schedule: &Schedule) {
+    pub(super) fn note_sent(
+        &mut self,
+        result: &Result<u64, std::io::Error>,
+        now_ns: u64,
+        schedule: &Schedule,
+    ) {
         match result {
             Ok(at) => {
                 self.sent += 1;
@@ -212,6 +229,15 @@ impl Subject {
         self.due_ns = self.first_ns + next.as_nanos() as u64;
     }
 
+    /// Nanoseconds from the first probe until `now_ns`; 0 before it.
+    pub(super) fn since_first_ns(&self, now_ns: u64) -> u64 {
+        if self.first_ns == 0 {
+            0
+        } else {
+            now_ns.saturating_sub(self.first_ns)
+        }
+    }
+
     /// Probes sent or refused.
     pub(super) fn tries(&self) -> u32 {
         self.sent.max(u32::from(self.refused.is_some()))
@@ -223,14 +249,20 @@ impl Subject {
         interval.max(slow.min(Duration::from_secs(10)))
     }
 
-    pub(super) fn verdict(&self, outcome: Outcome, reason: String, now_ns: u64, seen: &Sighting) -> Verdict {
+    pub(super) fn verdict(
+        &self,
+        outcome: Outcome,
+        reason: String,
+        now_ns: u64,
+        seen: &Sighting,
+    ) -> Verdict {
         let answered = self.sent > 0 && matches!(outcome, Outcome::Alive | Outcome::Gone);
         Verdict {
             outcome,
             probes: self.sent,
             answered,
             rtt_us: seen.rtt_ns.filter(|_| answered).map(|ns| ns.div_ceil(1000)),
-            waited_ms: if self.first_ns == 0 { 0 } else { (now_ns - self.first_ns) / 1_000_000 },
+            waited_ms: self.since_first_ns(now_ns) / 1_000_000,
             last_heard_ms: self.last_heard_ms,
             reason,
         }

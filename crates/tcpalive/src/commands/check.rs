@@ -64,19 +64,26 @@ pub fn run(args: &Args, presentation: Presentation) -> Result<Found, Failure> {
     let mut totals = CheckTotals::default();
     let mut report = CheckReport::default();
     let options = args.probing.resolve(3, None);
-    let checked = run_check(&mut survey, &selected, options, &stop, false, &mut |view, verdict| {
-        if !presentation.json {
-            report.add(view, verdict);
-            return Ok(());
-        }
-        totals.add(view, verdict.outcome);
-        json::verdict(&mut buffer, view, verdict);
-        if buffer.len() >= CHUNK {
-            stdout.write_all(&buffer)?;
-            buffer.clear();
-        }
-        Ok(())
-    })?;
+    let checked = run_check(
+        &mut survey,
+        &selected,
+        options,
+        &stop,
+        false,
+        &mut |view, verdict| {
+            if !presentation.json {
+                report.add(view, verdict);
+                return Ok(());
+            }
+            totals.add(view, verdict.outcome);
+            json::verdict(&mut buffer, view, verdict);
+            if buffer.len() >= CHUNK {
+                stdout.write_all(&buffer)?;
+                buffer.clear();
+            }
+            Ok(())
+        },
+    )?;
 
     let elapsed_ms = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
     if presentation.json {
@@ -94,7 +101,11 @@ pub fn run(args: &Args, presentation: Presentation) -> Result<Found, Failure> {
             checked.undecided, checked.selected
         )));
     }
-    Ok(if totals.of(Outcome::Dead) + totals.of(Outcome::Gone) > 0 { Found::Something } else { Found::Nothing })
+    Ok(if totals.of(Outcome::Dead) + totals.of(Outcome::Gone) > 0 {
+        Found::Something
+    } else {
+        Found::Nothing
+    })
 }
 
 /// The arguments that chose the connections, as they were typed, quoted for a

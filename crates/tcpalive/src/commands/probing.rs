@@ -50,7 +50,9 @@ impl ProbingArgs {
     pub fn resolve(&self, probes: u32, window: Option<Duration>) -> CheckOptions {
         let fitting = self.window.map_or(probes, |window| {
             let intervals = window.as_millis() / self.interval.as_millis().max(1);
-            u32::try_from(intervals).unwrap_or(u32::MAX).clamp(3, probes)
+            u32::try_from(intervals)
+                .unwrap_or(u32::MAX)
+                .clamp(3, probes)
         });
         CheckOptions {
             probes: self.probes.unwrap_or(fitting),
@@ -114,7 +116,9 @@ pub fn stop_flag() -> Result<Arc<AtomicBool>, Failure> {
     for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&stop))
             .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
-            .map_err(|error| Failure::Midway(format!("preparing for Ctrl-C: {error}; nothing was done")))?;
+            .map_err(|error| {
+                Failure::Midway(format!("preparing for Ctrl-C: {error}; nothing was done"))
+            })?;
     }
     Ok(stop)
 }
@@ -132,14 +136,23 @@ pub fn run_check(
     keep_dead: bool,
     each: &mut dyn FnMut(&View<'_>, &Verdict) -> io::Result<()>,
 ) -> Result<Checked, Failure> {
-    let Survey { sweeper, namespaces, owners, cgroups } = survey;
+    let Survey {
+        sweeper,
+        namespaces,
+        owners,
+        cgroups,
+    } = survey;
     let sweeper = probing_sweeper(sweeper)?;
     // Both the selection and the verdicts look cgroups up.
     let cgroups = RefCell::new(cgroups);
     let with_view = |connection: &Connection, action: &mut dyn FnMut(&View<'_>)| {
         let owners = owners.of(connection.inode);
         let mut cgroups = cgroups.borrow_mut();
-        action(&View { connection, owners, cgroup: cgroups.path(connection, owners) });
+        action(&View {
+            connection,
+            owners,
+            cgroup: cgroups.path(connection, owners),
+        });
     };
     let mut observer = Shown {
         with_view: &with_view,
@@ -150,12 +163,20 @@ pub fn run_check(
     };
     if io::stderr().is_terminal() {
         observer.bar = ProgressBar::new(0).with_style(
-            ProgressStyle::with_template("{elapsed:>4} [{bar:30}] {human_pos} of {human_len} decided, {msg}")
-                .expect("the template is well-formed")
-                .progress_chars("=> "),
+            ProgressStyle::with_template(
+                "{elapsed:>4} [{bar:30}] {human_pos} of {human_len} decided, {msg}",
+            )
+            .expect("the template is well-formed")
+            .progress_chars("=> "),
         );
     }
-    let check = Check { sweeper, namespaces, options, stop, keep_dead };
+    let check = Check {
+        sweeper,
+        namespaces,
+        options,
+        stop,
+        keep_dead,
+    };
     let accept = |connection: &Connection| {
         let mut accepted = false;
         with_view(connection, &mut |view| accepted = selected.contains(view));
@@ -193,7 +214,8 @@ impl Observer for Shown<'_> {
 
     fn progress(&mut self, progress: Progress) {
         self.bar.set_length(progress.total as u64);
-        self.bar.set_message(format!("{} probes sent", progress.probes));
+        self.bar
+            .set_message(format!("{} probes sent", progress.probes));
         self.bar.set_position(progress.decided as u64);
     }
 }

@@ -86,10 +86,17 @@ pub fn run(args: &Args, presentation: Presentation) -> Result<Found, Failure> {
 
     let mut totals = CheckTotals::default();
     let options = args.probing.resolve(6, Some(Duration::from_secs(60)));
-    let checked = run_check(&mut survey, &selected, options, &stop, true, &mut |view, verdict| {
-        totals.add(view, verdict.outcome);
-        Ok(())
-    })?;
+    let checked = run_check(
+        &mut survey,
+        &selected,
+        options,
+        &stop,
+        true,
+        &mut |view, verdict| {
+            totals.add(view, verdict.outcome);
+            Ok(())
+        },
+    )?;
     if checked.undecided > 0 {
         return Err(Failure::Midway(format!(
             "stopped before {} of {} connections had a verdict; nothing was destroyed",
@@ -97,13 +104,17 @@ pub fn run(args: &Args, presentation: Presentation) -> Result<Found, Failure> {
         )));
     }
 
-    let Survey { sweeper, namespaces, owners, cgroups } = &mut survey;
+    let Survey {
+        sweeper,
+        namespaces,
+        owners,
+        cgroups,
+    } = &mut survey;
     let sweeper = probing_sweeper(sweeper)?;
     let own = OwnSession::find();
-    let (spared, dead): (Vec<&Dead>, Vec<&Dead>) = checked
-        .dead
-        .iter()
-        .partition(|dead| !args.force && own.runs_over(&dead.connection, owners.of(dead.connection.inode)));
+    let (spared, dead): (Vec<&Dead>, Vec<&Dead>) = checked.dead.iter().partition(|dead| {
+        !args.force && own.runs_over(&dead.connection, owners.of(dead.connection.inode))
+    });
     for dead in spared {
         say(&format!(
             "{} to {} carries this session and is left alone; --force takes it, too",
@@ -126,7 +137,9 @@ pub fn run(args: &Args, presentation: Presentation) -> Result<Found, Failure> {
     };
     let mut refused = None;
     match &mut journal {
-        None => dead.iter().for_each(|dead| emit(dead, Fate::WouldDestroy, &dead.verdict.reason)),
+        None => dead
+            .iter()
+            .for_each(|dead| emit(dead, Fate::WouldDestroy, &dead.verdict.reason)),
         Some(journal) => {
             refused = refusal(args, dead.len(), checked.selected);
             if refused.is_none() {
@@ -135,7 +148,14 @@ pub fn run(args: &Args, presentation: Presentation) -> Result<Found, Failure> {
                     Some(DestroyBy::Netlink) => Method::SockDiag,
                     None => best_method(),
                 };
-                reap::Reap { sweeper, namespaces, checked: &checked, method, journal }.run(
+                reap::Reap {
+                    sweeper,
+                    namespaces,
+                    checked: &checked,
+                    method,
+                    journal,
+                }
+                .run(
                     &dead,
                     &|dead| owners.of(dead.connection.inode).to_vec(),
                     &mut |dead, fate| {
@@ -144,7 +164,8 @@ pub fn run(args: &Args, presentation: Presentation) -> Result<Found, Failure> {
                     },
                 )?;
             } else {
-                dead.iter().for_each(|dead| emit(dead, Fate::WouldDestroy, &dead.verdict.reason));
+                dead.iter()
+                    .for_each(|dead| emit(dead, Fate::WouldDestroy, &dead.verdict.reason));
             }
         }
     }
@@ -154,9 +175,16 @@ pub fn run(args: &Args, presentation: Presentation) -> Result<Found, Failure> {
         return Err(refused);
     }
     if let (Some(journal), false, false) = (&journal, dead.is_empty(), presentation.json) {
-        say(&format!("what was destroyed is noted in {}", journal.path().display()));
+        say(&format!(
+            "what was destroyed is noted in {}",
+            journal.path().display()
+        ));
     }
-    Ok(if totals.of(Outcome::Dead) + totals.of(Outcome::Gone) > 0 { Found::Something } else { Found::Nothing })
+    Ok(if totals.of(Outcome::Dead) + totals.of(Outcome::Gone) > 0 {
+        Found::Something
+    } else {
+        Found::Nothing
+    })
 }
 
 fn open_journal(args: &Args) -> Result<Journal, Failure> {
@@ -187,7 +215,10 @@ fn refusal(args: &Args, dead: usize, selected: usize) -> Option<Failure> {
 
 fn confirmed(dead: usize) -> bool {
     let mut stderr = io::stderr();
-    let _ = write!(stderr, "All {dead} selected connections are dead. Destroy them all? [y/N] ");
+    let _ = write!(
+        stderr,
+        "All {dead} selected connections are dead. Destroy them all? [y/N] "
+    );
     let _ = stderr.flush();
     let mut answer = String::new();
     io::stdin().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
@@ -220,7 +251,11 @@ struct Output {
 
 impl Output {
     fn new(presentation: Presentation, totals: &CheckTotals) -> Self {
-        Self { presentation, report: ReapReport::after(totals), buffer: Vec::new() }
+        Self {
+            presentation,
+            report: ReapReport::after(totals),
+            buffer: Vec::new(),
+        }
     }
 
     fn add(&mut self, view: &View<'_>, fate: Fate, evidence: &str) -> io::Result<()> {
@@ -243,7 +278,8 @@ impl Output {
             json::reap_summary(&mut self.buffer, &self.report.totals, elapsed_ms);
             stdout.write_all(&self.buffer)?;
         } else {
-            self.report.write(&mut stdout, self.presentation.style, elapsed_ms)?;
+            self.report
+                .write(&mut stdout, self.presentation.style, elapsed_ms)?;
         }
         stdout.flush()
     }

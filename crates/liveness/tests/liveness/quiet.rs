@@ -1,0 +1,153 @@
+//! What programs notice of a check: nothing.
+
+use crate::conversation::{Conversation, exchange};
+use crate::world::{B, QUICK, cable, check, open, open_one};
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::net::sockopt;
+use std::io::{ErrorKind, Read};
+use std::net::TcpStream;
+use std::os::fd::{AsFd, OwnedFd};
+use std::thread::sleep;
+use std::time::Duration;
+use tcpalive_connections::Outcome;
+use tcpalive_lab::connections::Pair;
+use tcpalive_lab::faults;
+
+/// Edges since the last call, on whatever was added.
+fn edges(epoll: &OwnedFd) -> usize {
+    let mut events = Vec::<Event>::with_capacity(64);
+    epoll::wait(epoll, rustix::buffer::spare_capacity(&mut events), Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap()
+}
+
+fn watch<'a>(ends: impl Iterator<Item = &'a TcpStream>) -> OwnedFd {
+    let epoll = epoll::create(CreateFlags::CLOEXEC).unwrap();
+    let everything = EventFlags::IN
+        | EventFlags::OUT
+        | EventFlags::PRI
+        | EventFlags::RDHUP
+        | EventFlags::ERR
+        | EventFlags::HUP
+        | EventFlags::ET;
+    for (number, end) in ends.enumerate() {
+        epoll::add(&epoll, end.as_fd(), EventData::new_u64(number as u64), everything).unwrap();
+    }
+    // They are writable, which is the first edge of each.
+    edges(&epoll);
+    assert_eq!(edges(&epoll), 0);
+    epoll
+}
+
+fn assert_nothing_to_read(end: &mut TcpStream) {
+    end.set_nonblocking(true).unwrap();
+    assert_eq!(end.read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    end.set_nonblocking(false).unwrap();
+}
+
+#[test]
+fn no_program_is_woken_and_no_byte_enters_a_stream() {
+    let world = cable("woken");
+    let mut pairs = open(&world.a, &world.b, 3333, 10);
+    let epoll = watch(pairs.iter().flat_map(|pair| [&pair.client, &pair.server]));
+    for _ in 0..3 {
+        assert_eq!(check(&world.b, QUICK).count(Outcome::Alive), 10);
+        sleep(Duration::from_millis(550));
+    }
+    sleep(Duration::from_millis(100));
+    assert_eq!(edges(&epoll), 0);
+    for Pair { client, server } in &mut pairs {
+        assert_nothing_to_read(client);
+        assert_nothing_to_read(server);
+    }
+    for pair in &mut pairs {
+        exchange(pair, 1);
+    }
+}
+
+#[test]
+fn a_program_with_a_dead_peer_is_not_woken_either() {
+    let world = cable("wokendead");
+    let mut pair = open_one(&world.a, &world.b);
+    faults::cut(&world.a, B).unwrap();
+    let epoll = watch([&pair.server].into_iter());
+    assert_eq!(check(&world.b, QUICK).count(Outcome::Dead), 1);
+    assert_eq!(edges(&epoll), 0);
+    assert_nothing_to_read(&mut pair.server);
+}
+
+#[test]
+fn the_garbage_byte_enters_no_stream() {
+    let world = cable("garbage");
+    let mut pair = open_one(&world.a, &world.b);
+    exchange(&mut pair, 1);
+    // Answers are lost: A gets all probes, the last with its byte.
+    let deaf = faults::count(&world.a, faults::Hook::Input, "ip length 53 tcp sport 3333").unwrap();
+    let cut = world
+        .b
+        .nft("table ip deaf {\nchain early {\ntype filter hook prerouting priority -400;\ntcp dport 3333 drop\n}\n}\n");
+    cut.unwrap();
+    check(&world.b, QUICK);
+    assert_eq!(deaf.packets().unwrap(), 1);
+    world.b.nft("delete table ip deaf\n").unwrap();
+    assert_nothing_to_read(&mut pair.client);
+    exchange(&mut pair, 2);
+}
+
+/// What a program may have set: value by value.
+fn options(socket: &TcpStream) -> [String; 9] {
+    [
+        format!("{:?}", sockopt::socket_keepalive(socket)),
+        format!("{:?}", sockopt::tcp_keepidle(socket)),
+        format!("{:?}", sockopt::tcp_keepintvl(socket)),
+        format!("{:?}", sockopt::tcp_keepcnt(socket)),
+        format!("{:?}", sockopt::tcp_user_timeout(socket)),
+        format!("{:?}", sockopt::socket_linger(socket)),
+        format!("{:?}", sockopt::tcp_nodelay(socket)),
+        format!("{:?}", sockopt::ip_ttl(socket)),
+        format!("{:?}", sockopt::socket_error(socket)),
+    ]
+}
+
+#[test]
+fn the_options_of_probed_sockets_stay_as_they_are() {
+    let world = cable("options");
+    let mut pairs = open(&world.a, &world.b, 3333, 3);
+    sockopt::set_socket_keepalive(&pairs[0].server, true).unwrap();
+    sockopt::set_tcp_keepidle(&pairs[0].server, Duration::from_secs(11)).unwrap();
+    sockopt::set_tcp_keepintvl(&pairs[1].server, Duration::from_secs(12)).unwrap();
+    sockopt::set_tcp_keepcnt(&pairs[1].server, 13).unwrap();
+    sockopt::set_tcp_user_timeout(&pairs[1].server, 14).unwrap();
+    let all = |pairs: &[Pair]| pairs.iter().flat_map(|pair| [options(&pair.server), options(&pair.client)]).collect();
+    let before: Vec<_> = all(&pairs);
+    assert_eq!(check(&world.b, QUICK).count(Outcome::Alive), 3);
+    assert_eq!(before, all(&pairs));
+    faults::cut(&world.a, B).unwrap();
+    assert_eq!(check(&world.b, QUICK).count(Outcome::Dead), 3);
+    assert_eq!(before, all(&pairs));
+    pairs.clear();
+}
+
+#[test]
+fn connections_that_talk_all_the_time_lose_and_repeat_nothing() {
+    let world = cable("talking");
+    let talking = Conversation::start(open(&world.a, &world.b, 3333, 8));
+    for _ in 0..4 {
+        let verdicts = check(&world.b, QUICK);
+        assert_eq!(verdicts.count(Outcome::Alive), 8, "{verdicts:#?}");
+    }
+    assert!(talking.stop().1 > 20);
+}
+
+/// `ip neigh … nud permanent` is somebody's decision.
+#[test]
+fn neighbours_that_were_set_by_hand_stay_as_they_were_set() {
+    let world = cable("byhand");
+    let _pair = open_one(&world.a, &world.b);
+    let line = world.b.ip("-4 neigh show 10.9.1.1").unwrap();
+    let hardware = line.split_whitespace().skip_while(|word| *word != "lladdr").nth(1).unwrap().to_owned();
+    world.b.ip(&format!("neigh replace 10.9.1.1 lladdr {hardware} dev eth0 nud permanent")).unwrap();
+    faults::cut(&world.a, B).unwrap();
+    check(&world.b, QUICK);
+    let after = world.b.ip("-4 neigh show 10.9.1.1").unwrap();
+    assert!(after.contains("PERMANENT"), "{after}");
+}
