@@ -28,6 +28,7 @@
 //! * [`power`]: hosts that lose their power, come back, or go for good.
 //! * [`faults`]: cut cables, loss, resets, outages, ARP failures, each with its undo.
 //! * [`connections`]: many connections between two hosts, quickly.
+//! * [`crowd`]: a million sockets that do nothing, to measure with.
 //! * [`leftovers`]: what a lab left behind that was killed, and its removal.
 //! * [`article`]: the numbers of the article that the project sets out from.
 //! * [`night`]: the article's night: 20,000 dead connections among 20,480.
@@ -39,6 +40,7 @@
 pub mod article;
 mod command;
 pub mod connections;
+pub mod crowd;
 mod error;
 pub mod faults;
 pub mod host;

@@ -16,10 +16,10 @@
 //! subcommand of the program must call.
 
 mod clients;
-mod process;
+pub(crate) mod process;
 mod program;
 mod report;
-mod server;
+pub(crate) mod server;
 mod world;
 
 pub use report::{Facts, Measured, NightReport};
@@ -300,7 +300,7 @@ pub(crate) struct Interrupt {
 }
 
 impl Interrupt {
-    fn on_signals() -> Result<Self> {
+    pub(crate) fn on_signals() -> Result<Self> {
         let flag = Arc::new(AtomicBool::new(false));
         let handlers = [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM]
             .into_iter()

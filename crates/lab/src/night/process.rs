@@ -1,4 +1,4 @@
-//! The night's child processes as their parent sees them.
+//! The child processes of the night and of a crowd as their parent sees them.
 
 use super::Interrupt;
 use crate::error::{Doing, LabError, Result};
@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A server or a number of clients. It ends when it is dropped; and since it
 /// ends when its stdin does, it does not outlive a parent that is killed.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(crate) struct Process {
     what: String,
     child: Child,
     stdin: ChildStdin,
@@ -25,11 +25,11 @@ pub(super) struct Process {
 }
 
 impl Process {
-    pub(super) fn start(host: &Host, worker: &[OsString], arguments: &[String]) -> Result<Self> {
+    pub(crate) fn start(host: &Host, worker: &[OsString], arguments: &[String]) -> Result<Self> {
         let what = format!("{} at {}", arguments.join(" "), host.name());
         let (program, first) = worker
             .split_first()
-            .ok_or_else(|| LabError::Other("no program for the night's workers".to_owned()))?;
+            .ok_or_else(|| LabError::Other("no program for the lab's workers".to_owned()))?;
         let mut child = host
             .command(program)
             .args(first)
@@ -62,7 +62,7 @@ impl Process {
     }
 
     /// Reads one line of JSON.
-    pub(super) fn answer<T: DeserializeOwned>(&mut self, interrupt: &Interrupt) -> Result<T> {
+    pub(crate) fn answer<T: DeserializeOwned>(&mut self, interrupt: &Interrupt) -> Result<T> {
         let deadline = Instant::now() + PATIENCE;
         let moment = Timespec {
             tv_sec: 0,
@@ -101,6 +101,11 @@ impl Process {
         })
     }
 
+    /// Ends it without waiting until it is gone.
+    pub(crate) fn kill(&mut self) {
+        let _ = self.child.kill();
+    }
+
     /// How many descriptors it has open.
     pub(super) fn descriptors(&self) -> Result<usize> {
         let directory = format!("/proc/{}/fd", self.pid());
@@ -111,7 +116,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        self.kill();
         let _ = self.child.wait();
     }
 }

@@ -95,7 +95,7 @@ pub(super) fn serve(address: SocketAddr) -> Result<()> {
     server.run().doing(|| format!("serve at {address}"))
 }
 
-pub(super) fn say(line: &str) -> Result<()> {
+pub(crate) fn say(line: &str) -> Result<()> {
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{line}")
         .and_then(|()| stdout.flush())
