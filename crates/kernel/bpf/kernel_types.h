@@ -194,8 +194,17 @@ struct file {
 	int dummy;
 };
 
+struct upid {
+	int nr;
+};
+
+struct pid {
+	unsigned int level;
+	struct upid numbers[1];
+};
+
 struct task_struct {
-	int tgid;
+	struct pid *thread_pid;
 	char comm[16];
 	struct task_struct *group_leader;
 };

@@ -20,6 +20,9 @@ struct tcpalive_selection selection = {};
 __u64 clock_jiffies = 0;
 __u64 clock_monotonic_ns = 0;
 __u32 size_of_tcp_sock = 0;
+/* Depth of this process's pid namespace: its numbers are the ones that mean
+ * something to whoever reads the output. */
+__u32 pid_level = 0;
 
 /* Make the compiler keep these types in BTF: Rust's are generated from it. */
 struct tcpalive_record record_type = {};
@@ -263,6 +266,18 @@ int pulse_sockets(struct bpf_iter__tcp *ctx)
 	return 0;
 }
 
+static __always_inline __u32 process_id(const struct task_struct *task)
+{
+	struct pid *pid = BPF_CORE_READ(task, group_leader, thread_pid);
+	void *numbers = (void *)pid + bpf_core_field_offset(struct pid, numbers);
+	__u32 number = 0;
+
+	bpf_probe_read_kernel(&number, sizeof(number),
+			      numbers + pid_level * bpf_core_type_size(struct upid) +
+				      bpf_core_field_offset(struct upid, nr));
+	return number;
+}
+
 SEC("iter/task_file")
 int sweep_descriptors(struct bpf_iter__task_file *ctx)
 {
@@ -288,7 +303,7 @@ int sweep_descriptors(struct bpf_iter__task_file *ctx)
 
 	inode = (void *)socket + bpf_core_field_offset(struct socket_alloc, vfs_inode);
 	descriptor.inode = BPF_CORE_READ(inode, i_ino);
-	descriptor.pid = task->tgid;
+	descriptor.pid = process_id(task);
 	descriptor.fd = ctx->fd;
 	bpf_probe_read_kernel(descriptor.comm, sizeof(descriptor.comm), task->group_leader->comm);
 	bpf_seq_write(ctx->meta->seq, &descriptor, sizeof(descriptor));
@@ -302,5 +317,6 @@ int clock(void *ctx)
 	clock_jiffies = bpf_jiffies64();
 	clock_monotonic_ns = bpf_ktime_get_ns();
 	size_of_tcp_sock = bpf_core_type_size(struct tcp_sock);
+	pid_level = BPF_CORE_READ(bpf_get_current_task_btf(), thread_pid, level);
 	return 0;
 }

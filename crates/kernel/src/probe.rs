@@ -72,7 +72,12 @@ impl<'n> ProbeSender<'n> {
             sockets: HashMap::new(),
         };
         sender
-            .socket(Route { ipv6: false, mark: 0, device: 0, uid: 0 })?
+            .socket(Route {
+                ipv6: false,
+                mark: 0,
+                device: 0,
+                uid: 0,
+            })?
             .doing(|| "opening a raw socket".into())?;
         Ok(sender)
     }
@@ -88,7 +93,9 @@ impl<'n> ProbeSender<'n> {
         for (index, outgoing) in probes.iter().enumerate() {
             let route = Route {
                 ipv6: outgoing.probe.remote.is_ipv6(),
-                mark: outgoing.mark, device: outgoing.device, uid: outgoing.uid
+                mark: outgoing.mark,
+                device: outgoing.device,
+                uid: outgoing.uid,
             };
             groups.entry(route).or_default().push(index);
         }

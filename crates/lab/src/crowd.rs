@@ -118,8 +118,7 @@ pub fn worker_main(arguments: &[String]) -> Result<()> {
     })?;
     let connections = open(address, count)?;
     say("{}")?;
-    io::copy(&mut io::stdin().lock(), &mut io::sink())
-        .doing(|| "wait for the end".to_owned())?;
+    io::copy(&mut io::stdin().lock(), &mut io::sink()).doing(|| "wait for the end".to_owned())?;
     drop(connections);
     Ok(())
 }

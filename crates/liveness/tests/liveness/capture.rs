@@ -26,7 +26,17 @@ impl Capture {
         let file = tempfile::tempfile().unwrap();
         let mut child = host
             .command("tcpdump")
-            .args(["-i", "eth0", "-Z", "root", "--immediate-mode", "-U", "-w", "-", filter])
+            .args([
+                "-i",
+                "eth0",
+                "-Z",
+                "root",
+                "--immediate-mode",
+                "-U",
+                "-w",
+                "-",
+                filter,
+            ])
             .stdin(Stdio::null())
             .stdout(file.try_clone().unwrap())
             .stderr(Stdio::piped())

@@ -40,7 +40,10 @@ fn check_living(world: &Routed, percent: u8, count: usize, rounds: usize, option
         tally += &verdicts;
         assert_eq!(tally.dead, 0, "{percent} % of {count} lost: {verdicts:#?}");
     }
-    println!("{percent} % each way, {count} connections, {rounds} rounds in {:.1?}: {tally:?}", begun.elapsed());
+    println!(
+        "{percent} % each way, {count} connections, {rounds} rounds in {:.1?}: {tally:?}",
+        begun.elapsed()
+    );
     assert_eq!(tally.other, 0);
     assert_eq!(tally.alive + tally.unprovable, count * rounds);
     assert!(tally.alive > 0);
@@ -48,10 +51,18 @@ fn check_living(world: &Routed, percent: u8, count: usize, rounds: usize, option
 
 const TIMEOUT: Duration = Duration::from_secs(14);
 /// Peers have 15 s to answer, as any that was heard within the minute.
-const PATIENT: CheckOptions =
-    CheckOptions { probes: 3, interval: Duration::from_secs(1), window: None, timeout: TIMEOUT, ..QUICK };
+const PATIENT: CheckOptions = CheckOptions {
+    probes: 3,
+    interval: Duration::from_secs(1),
+    window: None,
+    timeout: TIMEOUT,
+    ..QUICK
+};
 /// What was lost on others is all that protects a peer after 1.5 s.
-const HASTY: CheckOptions = CheckOptions { timeout: TIMEOUT, ..QUICK };
+const HASTY: CheckOptions = CheckOptions {
+    timeout: TIMEOUT,
+    ..QUICK
+};
 
 #[test]
 fn ten_percent_kill_nobody_in_1_800_patient_verdicts() {
@@ -121,17 +132,26 @@ fn the_dead_are_found_among_the_living_under_loss() {
     faults::loss(&world.router, 10).unwrap();
     faults::cut_forward(&world.router, C).unwrap();
     for round in 0..2 {
-        let options = CheckOptions { timeout: Duration::from_secs(30), ..PATIENT };
+        let options = CheckOptions {
+            timeout: Duration::from_secs(30),
+            ..PATIENT
+        };
         let verdicts = check(&world.b, options);
         let of = |pairs: &[tcpalive_lab::connections::Pair], outcome| {
-            pairs.iter().filter(|pair| verdicts.of(pair).outcome == outcome).count()
+            pairs
+                .iter()
+                .filter(|pair| verdicts.of(pair).outcome == outcome)
+                .count()
         };
         println!(
             "round {round}: {} of 200 living alive, {} of 200 dead found",
             of(&living, Outcome::Alive),
             of(&dead, Outcome::Dead)
         );
-        assert_eq!((of(&living, Outcome::Alive), of(&dead, Outcome::Dead)), (200, 200));
+        assert_eq!(
+            (of(&living, Outcome::Alive), of(&dead, Outcome::Dead)),
+            (200, 200)
+        );
     }
     assert_ne!(A, C);
 }

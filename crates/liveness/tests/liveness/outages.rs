@@ -23,7 +23,7 @@ fn survives(checked: &Host, mut pairs: Vec<Pair>, outage: faults::Outage) {
     assert_eq!(again.count(Outcome::Alive), pairs.len(), "{again:#?}");
     // All of them answered once the network was back.
     assert_eq!(verdicts.count(Outcome::Alive), pairs.len(), "{verdicts:#?}");
-    for pair in &mut pairs {
+    for pair in &pairs {
         exchange(pair, 1);
     }
 }
@@ -81,7 +81,12 @@ fn peers_silent_for_long_are_proven_dead_in_three_seconds() {
     sleep(LONG_AGO);
     faults::cut_forward(&world.router, A).unwrap();
     let verdicts = check(&world.b, CheckOptions::default());
-    assert!(living.iter().all(|pair| verdicts.of(pair).outcome == Outcome::Alive), "{verdicts:#?}");
+    assert!(
+        living
+            .iter()
+            .all(|pair| verdicts.of(pair).outcome == Outcome::Alive),
+        "{verdicts:#?}"
+    );
     for pair in &dead {
         let verdict = verdicts.of(pair);
         assert_eq!(verdict.outcome, Outcome::Dead);

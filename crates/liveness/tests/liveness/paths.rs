@@ -1,6 +1,8 @@
 //! Silence that may be the fault of this side proves nothing.
 
-use crate::world::{A, B, B6, QUICK, cable, check, check_while, open, open_one, open_one_v6, routed};
+use crate::world::{
+    A, B, B6, QUICK, cable, check, check_while, open, open_one, open_one_v6, routed,
+};
 use std::thread::sleep;
 use std::time::Duration;
 use tcpalive_connections::Outcome;
@@ -53,11 +55,23 @@ fn an_interface_that_goes_down_during_the_check_proves_nothing() {
     let world = cable("goesdown");
     let _pairs = open(&world.a, &world.b, 3333, 3);
     faults::cut(&world.a, B).unwrap();
-    let done = check_while(&world.b, CheckOptions { window: Some(Duration::from_secs(3)), ..QUICK }, || {
-        sleep(Duration::from_millis(1200));
-        faults::link_down(&world.b, "eth0").unwrap();
-    });
-    assert_eq!(done.verdicts.count(Outcome::Unprovable), 3, "{:#?}", done.verdicts);
+    let done = check_while(
+        &world.b,
+        CheckOptions {
+            window: Some(Duration::from_secs(3)),
+            ..QUICK
+        },
+        || {
+            sleep(Duration::from_millis(1200));
+            faults::link_down(&world.b, "eth0").unwrap();
+        },
+    );
+    assert_eq!(
+        done.verdicts.count(Outcome::Unprovable),
+        3,
+        "{:#?}",
+        done.verdicts
+    );
 }
 
 #[test]
@@ -65,10 +79,17 @@ fn an_interface_that_was_down_for_a_moment_of_the_check_proves_nothing() {
     let world = routed("flaps");
     let _pairs = open(&world.a, &world.b, 3333, 3);
     faults::cut_forward(&world.router, A).unwrap();
-    let done = check_while(&world.b, CheckOptions { window: Some(Duration::from_secs(3)), ..QUICK }, || {
-        sleep(Duration::from_millis(700));
-        faults::link_down(&world.b, "eth0").unwrap().undo().unwrap();
-    });
+    let done = check_while(
+        &world.b,
+        CheckOptions {
+            window: Some(Duration::from_secs(3)),
+            ..QUICK
+        },
+        || {
+            sleep(Duration::from_millis(700));
+            faults::link_down(&world.b, "eth0").unwrap().undo().unwrap();
+        },
+    );
     done.verdicts.all(Outcome::Unprovable, "during the check");
 }
 
@@ -77,12 +98,23 @@ fn a_carrier_that_was_lost_for_a_moment_of_the_check_proves_nothing() {
     let world = routed("carrier");
     let _pairs = open(&world.a, &world.b, 3333, 3);
     faults::cut_forward(&world.router, A).unwrap();
-    let done = check_while(&world.b, CheckOptions { window: Some(Duration::from_secs(3)), ..QUICK }, || {
-        sleep(Duration::from_millis(700));
-        // The router's second cable is B's.
-        faults::link_down(&world.router, "eth1").unwrap().undo().unwrap();
-    });
-    done.verdicts.all(Outcome::Unprovable, "lost its carrier during the check");
+    let done = check_while(
+        &world.b,
+        CheckOptions {
+            window: Some(Duration::from_secs(3)),
+            ..QUICK
+        },
+        || {
+            sleep(Duration::from_millis(700));
+            // The router's second cable is B's.
+            faults::link_down(&world.router, "eth1")
+                .unwrap()
+                .undo()
+                .unwrap();
+        },
+    );
+    done.verdicts
+        .all(Outcome::Unprovable, "lost its carrier during the check");
 }
 
 #[test]
@@ -90,8 +122,17 @@ fn a_next_hop_that_does_not_answer_arp_proves_nothing() {
     let world = cable("arp");
     let _pairs = open(&world.a, &world.b, 3333, 3);
     faults::arp_failure(&world.a).unwrap();
-    check(&world.b, CheckOptions { window: Some(Duration::from_secs(5)), ..QUICK })
-        .all(Outcome::Unprovable, "the next hop 10.9.1.1 on eth0 does not answer ARP");
+    check(
+        &world.b,
+        CheckOptions {
+            window: Some(Duration::from_secs(5)),
+            ..QUICK
+        },
+    )
+    .all(
+        Outcome::Unprovable,
+        "the next hop 10.9.1.1 on eth0 does not answer ARP",
+    );
 }
 
 /// Faster than the kernel gives up on asking: it has not failed yet then,
@@ -109,8 +150,17 @@ fn a_next_hop_that_does_not_answer_neighbour_solicitations_proves_nothing() {
     let world = cable("ndp");
     let _pair = open_one_v6(&world.a, &world.b);
     faults::arp_failure(&world.a).unwrap();
-    check(&world.b, CheckOptions { window: Some(Duration::from_secs(5)), ..QUICK })
-        .all(Outcome::Unprovable, "does not answer neighbour solicitations");
+    check(
+        &world.b,
+        CheckOptions {
+            window: Some(Duration::from_secs(5)),
+            ..QUICK
+        },
+    )
+    .all(
+        Outcome::Unprovable,
+        "does not answer neighbour solicitations",
+    );
 }
 
 /// The entry is there, used a moment ago, and the router dead since.
@@ -118,10 +168,19 @@ fn a_next_hop_that_does_not_answer_neighbour_solicitations_proves_nothing() {
 fn a_next_hop_that_died_with_its_address_still_known_proves_nothing() {
     let world = routed("deadrouter");
     let _pairs = open(&world.a, &world.b, 3333, 3);
-    world.router.nft("table arp dead {\nchain input {\ntype filter hook input priority 0;\ndrop\n}\n}\n").unwrap();
+    world
+        .router
+        .nft("table arp dead {\nchain input {\ntype filter hook input priority 0;\ndrop\n}\n}\n")
+        .unwrap();
     faults::cut_forward(&world.router, B).unwrap();
-    check(&world.b, CheckOptions { window: Some(Duration::from_secs(6)), ..QUICK })
-        .all(Outcome::Unprovable, "does not answer ARP");
+    check(
+        &world.b,
+        CheckOptions {
+            window: Some(Duration::from_secs(6)),
+            ..QUICK
+        },
+    )
+    .all(Outcome::Unprovable, "does not answer ARP");
 }
 
 #[test]
@@ -199,8 +258,16 @@ fn without_arp(world: &crate::world::Cable) {
     for host in [&world.a, &world.b] {
         let other = if host.name() == "a" { B } else { A };
         let line = host.ip(&format!("-4 neigh show {other}")).unwrap();
-        let hardware = line.split_whitespace().skip_while(|word| *word != "lladdr").nth(1).unwrap().to_owned();
-        host.ip(&format!("neigh replace {other} lladdr {hardware} dev eth0 nud permanent")).unwrap();
+        let hardware = line
+            .split_whitespace()
+            .skip_while(|word| *word != "lladdr")
+            .nth(1)
+            .unwrap()
+            .to_owned();
+        host.ip(&format!(
+            "neigh replace {other} lladdr {hardware} dev eth0 nud permanent"
+        ))
+        .unwrap();
     }
 }
 
@@ -219,7 +286,14 @@ fn silence_can_be_trusted_by_those_who_know_better() {
     let _pairs = open(&world.a, &world.b, 3333, 5);
     without_arp(&world);
     faults::cut(&world.a, B).unwrap();
-    check(&world.b, CheckOptions { trust_silence: true, ..QUICK }).all(Outcome::Dead, "silent to 3 probes");
+    check(
+        &world.b,
+        CheckOptions {
+            trust_silence: true,
+            ..QUICK
+        },
+    )
+    .all(Outcome::Dead, "silent to 3 probes");
 }
 
 #[test]
@@ -227,8 +301,14 @@ fn trusted_silence_is_no_excuse_for_probes_that_were_refused() {
     let world = cable("trustrefused");
     let _pair = open_one(&world.a, &world.b);
     faults::cut(&world.b, A).unwrap();
-    check(&world.b, CheckOptions { trust_silence: true, ..QUICK })
-        .all(Outcome::Unprovable, "a firewall rule of this host");
+    check(
+        &world.b,
+        CheckOptions {
+            trust_silence: true,
+            ..QUICK
+        },
+    )
+    .all(Outcome::Unprovable, "a firewall rule of this host");
 }
 
 #[test]

@@ -38,7 +38,11 @@ impl Program {
             .spawn()
             .unwrap();
         let (stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-        let mut program = Self { child, stdin, stdout: BufReader::new(stdout) };
+        let mut program = Self {
+            child,
+            stdin,
+            stdout: BufReader::new(stdout),
+        };
         assert_eq!(program.hear(), "ready");
         program
     }

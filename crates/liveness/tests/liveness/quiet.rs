@@ -17,7 +17,15 @@ use tcpalive_lab::faults;
 /// Edges since the last call, on whatever was added.
 fn edges(epoll: &OwnedFd) -> usize {
     let mut events = Vec::<Event>::with_capacity(64);
-    epoll::wait(epoll, rustix::buffer::spare_capacity(&mut events), Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap()
+    epoll::wait(
+        epoll,
+        rustix::buffer::spare_capacity(&mut events),
+        Some(&Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        }),
+    )
+    .unwrap()
 }
 
 fn watch<'a>(ends: impl Iterator<Item = &'a TcpStream>) -> OwnedFd {
@@ -30,7 +38,13 @@ fn watch<'a>(ends: impl Iterator<Item = &'a TcpStream>) -> OwnedFd {
         | EventFlags::HUP
         | EventFlags::ET;
     for (number, end) in ends.enumerate() {
-        epoll::add(&epoll, end.as_fd(), EventData::new_u64(number as u64), everything).unwrap();
+        epoll::add(
+            &epoll,
+            end.as_fd(),
+            EventData::new_u64(number as u64),
+            everything,
+        )
+        .unwrap();
     }
     // They are writable, which is the first edge of each.
     edges(&epoll);
@@ -40,7 +54,10 @@ fn watch<'a>(ends: impl Iterator<Item = &'a TcpStream>) -> OwnedFd {
 
 fn assert_nothing_to_read(end: &mut TcpStream) {
     end.set_nonblocking(true).unwrap();
-    assert_eq!(end.read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    assert_eq!(
+        end.read(&mut [0; 8]).unwrap_err().kind(),
+        ErrorKind::WouldBlock
+    );
     end.set_nonblocking(false).unwrap();
 }
 
@@ -59,7 +76,7 @@ fn no_program_is_woken_and_no_byte_enters_a_stream() {
         assert_nothing_to_read(client);
         assert_nothing_to_read(server);
     }
-    for pair in &mut pairs {
+    for pair in &pairs {
         exchange(pair, 1);
     }
 }
@@ -79,7 +96,7 @@ fn a_program_with_a_dead_peer_is_not_woken_either() {
 fn the_garbage_byte_enters_no_stream() {
     let world = cable("garbage");
     let mut pair = open_one(&world.a, &world.b);
-    exchange(&mut pair, 1);
+    exchange(&pair, 1);
     // A gets all probes, the last with its byte, and its answers are lost.
     let deaf = faults::count(&world.a, faults::Hook::Input, "ip length 53 tcp sport 3333").unwrap();
     world
@@ -90,7 +107,7 @@ fn the_garbage_byte_enters_no_stream() {
     assert_eq!(deaf.packets().unwrap(), 1);
     world.a.nft("delete table ip mute\n").unwrap();
     assert_nothing_to_read(&mut pair.client);
-    exchange(&mut pair, 2);
+    exchange(&pair, 2);
 }
 
 /// What a program may have set: value by value.
@@ -117,7 +134,12 @@ fn the_options_of_probed_sockets_stay_as_they_are() {
     sockopt::set_tcp_keepintvl(&pairs[1].server, Duration::from_secs(12)).unwrap();
     sockopt::set_tcp_keepcnt(&pairs[1].server, 13).unwrap();
     sockopt::set_tcp_user_timeout(&pairs[1].server, 14).unwrap();
-    let all = |pairs: &[Pair]| pairs.iter().flat_map(|pair| [options(&pair.server), options(&pair.client)]).collect();
+    let all = |pairs: &[Pair]| {
+        pairs
+            .iter()
+            .flat_map(|pair| [options(&pair.server), options(&pair.client)])
+            .collect()
+    };
     let before: Vec<_> = all(&pairs);
     assert_eq!(check(&world.b, QUICK).count(Outcome::Alive), 3);
     assert_eq!(before, all(&pairs));
@@ -144,8 +166,18 @@ fn neighbours_that_were_set_by_hand_stay_as_they_were_set() {
     let world = cable("byhand");
     let _pair = open_one(&world.a, &world.b);
     let line = world.b.ip("-4 neigh show 10.9.1.1").unwrap();
-    let hardware = line.split_whitespace().skip_while(|word| *word != "lladdr").nth(1).unwrap().to_owned();
-    world.b.ip(&format!("neigh replace 10.9.1.1 lladdr {hardware} dev eth0 nud permanent")).unwrap();
+    let hardware = line
+        .split_whitespace()
+        .skip_while(|word| *word != "lladdr")
+        .nth(1)
+        .unwrap()
+        .to_owned();
+    world
+        .b
+        .ip(&format!(
+            "neigh replace 10.9.1.1 lladdr {hardware} dev eth0 nud permanent"
+        ))
+        .unwrap();
     faults::cut(&world.a, B).unwrap();
     check(&world.b, QUICK);
     let after = world.b.ip("-4 neigh show 10.9.1.1").unwrap();

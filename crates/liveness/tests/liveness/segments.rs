@@ -17,7 +17,10 @@ fn segment(packet: &Packet) -> Segment<'_> {
 
 /// Probes from port 3333 without data, and the answers to them.
 fn probes(packets: &[Packet]) -> Vec<&Packet> {
-    packets.iter().filter(|packet| segment(packet).source().port() == 3333).collect()
+    packets
+        .iter()
+        .filter(|packet| segment(packet).source().port() == 3333)
+        .collect()
 }
 
 /// Captures our probe and the kernel's own for the same connection.
@@ -55,12 +58,18 @@ fn assert_same_but_for_the_clock(ours: &Packet, kernels: &Packet) {
 
 /// Between the two the clock went on, and ours was never ahead of it.
 fn assert_timestamp_is_the_kernels(ours: &Packet, kernels: &Packet) {
-    let (first, second) = (segment(ours).timestamps().unwrap(), segment(kernels).timestamps().unwrap());
+    let (first, second) = (
+        segment(ours).timestamps().unwrap(),
+        segment(kernels).timestamps().unwrap(),
+    );
     assert_eq!(first.echo_reply, second.echo_reply);
     let ticks = u64::from(second.value.wrapping_sub(first.value));
     let between = (kernels.at - ours.at).as_millis() as u64;
     // A probe is built shortly before it is sent, and each end is rounded.
-    assert!((between.saturating_sub(2)..between + 60).contains(&ticks), "{ticks} ticks in {between} ms");
+    assert!(
+        (between.saturating_sub(2)..between + 60).contains(&ticks),
+        "{ticks} ticks in {between} ms"
+    );
 }
 
 #[test]
@@ -73,7 +82,10 @@ fn a_probe_is_what_the_kernel_itself_would_send() {
 
     let (probe, answer) = (segment(&ours), segment(&answer));
     assert_eq!(probe.flags(), Flags::ACK);
-    assert_eq!((probe.ttl(), probe.dont_fragment(), probe.payload_len()), (64, true, 0));
+    assert_eq!(
+        (probe.ttl(), probe.dont_fragment(), probe.payload_len()),
+        (64, true, 0)
+    );
     // The answer says where the stream stands: one to the right of the probe.
     assert_eq!(probe.sequence().wrapping_add(1), answer.acknowledgment());
     assert_eq!(probe.acknowledgment(), answer.sequence());
@@ -106,7 +118,10 @@ fn a_probe_has_its_sockets_own_ttl_and_type_of_service() {
     sockopt::set_ip_tos(&pair.server, 0x28).unwrap();
     let (ours, _, kernels) = ours_and_the_kernels(&world, &pair);
     assert_same_but_for_the_clock(&ours, &kernels);
-    assert_eq!((segment(&ours).ttl(), segment(&ours).traffic_class()), (17, 0x28));
+    assert_eq!(
+        (segment(&ours).ttl(), segment(&ours).traffic_class()),
+        (17, 0x28)
+    );
 }
 
 #[test]
@@ -128,9 +143,15 @@ fn living_peers_get_exactly_one_probe() {
     let verdicts = check(&world.b, CheckOptions::default());
     assert_eq!(verdicts.count(Outcome::Alive), pairs.len());
     let packets = capture.packets();
-    let mut ports: Vec<_> = probes(&packets).iter().map(|packet| segment(packet).destination().port()).collect();
+    let mut ports: Vec<_> = probes(&packets)
+        .iter()
+        .map(|packet| segment(packet).destination().port())
+        .collect();
     ports.sort_unstable();
-    let mut expected: Vec<_> = pairs.iter().map(|pair| pair.client.local_addr().unwrap().port()).collect();
+    let mut expected: Vec<_> = pairs
+        .iter()
+        .map(|pair| pair.client.local_addr().unwrap().port())
+        .collect();
     expected.sort_unstable();
     assert_eq!(ports, expected);
     // One answer each, and nothing else from anybody.
@@ -143,26 +164,37 @@ fn probes_to_a_silent_peer_keep_their_distance_and_the_last_has_a_byte() {
     let pairs = open(&world.a, &world.b, 3333, 3);
     faults::cut(&world.a, B).unwrap();
     let capture = Capture::start(&world.b, "tcp");
-    let options = CheckOptions { window: Some(Duration::from_secs(3)), ..QUICK };
+    let options = CheckOptions {
+        window: Some(Duration::from_secs(3)),
+        ..QUICK
+    };
     assert_eq!(check(&world.b, options).count(Outcome::Dead), 3);
     let packets = capture.packets();
     for pair in pairs {
         let port = pair.client.local_addr().unwrap().port();
-        let probes: Vec<_> =
-            probes(&packets).into_iter().filter(|packet| segment(packet).destination().port() == port).collect();
+        let probes: Vec<_> = probes(&packets)
+            .into_iter()
+            .filter(|packet| segment(packet).destination().port() == port)
+            .collect();
         assert!(probes.len() >= 4, "{} probes", probes.len());
         for two in probes.windows(2) {
             assert!(two[1].at - two[0].at >= Duration::from_millis(500));
             assert_eq!(segment(two[0]).sequence(), segment(two[1]).sequence());
         }
-        let lengths: Vec<_> = probes.iter().map(|packet| segment(packet).payload_len()).collect();
+        let lengths: Vec<_> = probes
+            .iter()
+            .map(|packet| segment(packet).payload_len())
+            .collect();
         let (last, others) = lengths.split_last().unwrap();
         assert_eq!(*last, 1, "{lengths:?}");
         assert!(others.iter().all(|length| *length == 0), "{lengths:?}");
         assert_eq!(*probes.last().unwrap().bytes.last().unwrap(), 0);
         for packet in probes {
             let segment = segment(packet);
-            assert_eq!((segment.flags(), segment.checksum_ok()), (Flags::ACK, Some(true)));
+            assert_eq!(
+                (segment.flags(), segment.checksum_ok()),
+                (Flags::ACK, Some(true))
+            );
         }
     }
 }
@@ -173,7 +205,12 @@ fn a_peer_that_answers_only_the_byte_is_alive_and_its_stream_unharmed() {
     let world = cable("byteonly");
     let mut pair = open_one(&world.a, &world.b);
     // A does not get what is empty.
-    let deaf = faults::count(&world.a, faults::Hook::Input, "ip length < 53 tcp sport 3333").unwrap();
+    let deaf = faults::count(
+        &world.a,
+        faults::Hook::Input,
+        "ip length < 53 tcp sport 3333",
+    )
+    .unwrap();
     world
         .a
         .nft("table ip deaf {\nchain input {\ntype filter hook input priority 10;\nip length < 53 tcp sport 3333 drop\n}\n}\n")
@@ -183,8 +220,8 @@ fn a_peer_that_answers_only_the_byte_is_alive_and_its_stream_unharmed() {
     assert_eq!(verdicts.only().probes, 3);
     assert_eq!(deaf.packets().unwrap(), 2);
     world.a.nft("delete table ip deaf\n").unwrap();
-    crate::conversation::exchange(&mut pair, 1);
-    crate::conversation::exchange(&mut pair, 2);
+    crate::conversation::exchange(&pair, 1);
+    crate::conversation::exchange(&pair, 2);
 }
 
 #[test]
@@ -200,7 +237,9 @@ fn many_probes_go_no_faster_than_the_rate() {
     assert_eq!(packets.len(), 3 * pairs.len());
     // Bursts are of 64: 600 begin 600 - 64 of them before the last.
     for round in packets.chunks(600) {
-        assert!(round[599].at - round[0].at >= Duration::from_secs_f64((600.0 - 64.0) / 300.0 - 0.2));
+        assert!(
+            round[599].at - round[0].at >= Duration::from_secs_f64((600.0 - 64.0) / 300.0 - 0.2)
+        );
     }
     // And still nobody is asked twice within half a second.
     let mut last = std::collections::HashMap::new();

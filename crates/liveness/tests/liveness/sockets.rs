@@ -37,7 +37,12 @@ fn index_of_eth0(host: &Host) -> u32 {
 fn link_local_addresses_are_probed_through_their_interface() {
     let world = cable("linklocal");
     let address = |last: u16, host: &Host| {
-        SocketAddrV6::new(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, last), 3333, 0, index_of_eth0(host))
+        SocketAddrV6::new(
+            Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, last),
+            3333,
+            0,
+            index_of_eth0(host),
+        )
     };
     let at_b = address(0xb, &world.b);
     let listener = world.b.run(|| TcpListener::bind(at_b).unwrap());
@@ -68,7 +73,10 @@ fn served_with(world: &Cable, option: &str) -> (Program, TcpStream) {
 fn the_mark_of_a_socket_decides_about_the_route_of_its_probes() {
     let world = cable("mark");
     world.b.ip("rule add fwmark 7 lookup 100").unwrap();
-    world.b.ip("route add 10.9.1.0/24 dev eth0 table 100").unwrap();
+    world
+        .b
+        .ip("route add 10.9.1.0/24 dev eth0 table 100")
+        .unwrap();
     let _ends = served_with(&world, "l.setsockopt(socket.SOL_SOCKET, 36, 7) # SO_MARK");
     // Whatever has no mark goes nowhere.
     faults::no_route(&world.b, A).unwrap();
@@ -78,11 +86,20 @@ fn the_mark_of_a_socket_decides_about_the_route_of_its_probes() {
 #[test]
 fn the_bound_device_of_a_socket_decides_about_the_route_of_its_probes() {
     let world = cable("device");
-    let _ends = served_with(&world, "l.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b'eth0')");
+    let _ends = served_with(
+        &world,
+        "l.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b'eth0')",
+    );
     // Another cable with a better route, on which nobody knows A.
     let elsewhere = world.lab.host("elsewhere").unwrap();
-    world.lab.link(&world.b, "10.9.2.1/24", &elsewhere, "10.9.2.2/24").unwrap();
-    world.b.ip(&format!("route add {A}/32 via 10.9.2.2")).unwrap();
+    world
+        .lab
+        .link(&world.b, "10.9.2.1/24", &elsewhere, "10.9.2.2/24")
+        .unwrap();
+    world
+        .b
+        .ip(&format!("route add {A}/32 via 10.9.2.2"))
+        .unwrap();
     alive_then_dead(&world);
 }
 
@@ -90,10 +107,22 @@ fn the_bound_device_of_a_socket_decides_about_the_route_of_its_probes() {
 fn rules_by_source_address_decide_about_the_route_of_probes() {
     let world = cable("source");
     let elsewhere = world.lab.host("elsewhere").unwrap();
-    world.lab.link(&world.b, "10.9.2.1/24", &elsewhere, "10.9.2.2/24").unwrap();
-    world.b.ip("route add 10.9.1.0/24 dev eth0 table 100").unwrap();
-    world.b.ip(&format!("rule add from {B} lookup 100")).unwrap();
-    world.b.ip(&format!("route add {A}/32 via 10.9.2.2")).unwrap();
+    world
+        .lab
+        .link(&world.b, "10.9.2.1/24", &elsewhere, "10.9.2.2/24")
+        .unwrap();
+    world
+        .b
+        .ip("route add 10.9.1.0/24 dev eth0 table 100")
+        .unwrap();
+    world
+        .b
+        .ip(&format!("rule add from {B} lookup 100"))
+        .unwrap();
+    world
+        .b
+        .ip(&format!("route add {A}/32 via 10.9.2.2"))
+        .unwrap();
     let _ends = served_with(&world, "");
     alive_then_dead(&world);
 }
@@ -104,10 +133,22 @@ fn rules_by_source_address_decide_about_the_route_of_probes() {
 fn rules_that_single_out_tcp_leave_no_wrong_death() {
     let world = cable("portrule");
     let elsewhere = world.lab.host("elsewhere").unwrap();
-    world.lab.link(&world.b, "10.9.2.1/24", &elsewhere, "10.9.2.2/24").unwrap();
-    world.b.ip("route add 10.9.1.0/24 dev eth0 table 100").unwrap();
-    world.b.ip("rule add ipproto tcp sport 3333 lookup 100").unwrap();
-    world.b.ip(&format!("route add {A}/32 via 10.9.2.2")).unwrap();
+    world
+        .lab
+        .link(&world.b, "10.9.2.1/24", &elsewhere, "10.9.2.2/24")
+        .unwrap();
+    world
+        .b
+        .ip("route add 10.9.1.0/24 dev eth0 table 100")
+        .unwrap();
+    world
+        .b
+        .ip("rule add ipproto tcp sport 3333 lookup 100")
+        .unwrap();
+    world
+        .b
+        .ip(&format!("route add {A}/32 via 10.9.2.2"))
+        .unwrap();
     let _ends = served_with(&world, "");
     let verdicts = check(&world.b, QUICK);
     assert_ne!(verdicts.only().outcome, Outcome::Dead, "{verdicts:#?}");
@@ -133,7 +174,10 @@ fn a_peer_that_wants_signed_segments_is_not_called_dead() {
     );
     let _client = Program::start(
         &world.a,
-        &format!("s = socket.socket()\n{}s.connect(('{B}', 3333))\nsay('ready')\nhear()", sign(B, "s")),
+        &format!(
+            "s = socket.socket()\n{}s.connect(('{B}', 3333))\nsay('ready')\nhear()",
+            sign(B, "s")
+        ),
     );
     assert_eq!(server.hear(), "accepted");
     let verdicts = check(&world.b, QUICK);
@@ -149,10 +193,14 @@ fn a_subflow_of_multipath_tcp_is_alive() {
     const MPTCP: &str = "socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262)";
     let mut server = Program::start(
         &world.b,
-        &format!("l = {MPTCP}\nl.bind(('{B}', 3333))\nl.listen()\nsay('ready')\ns, _ = l.accept()\nsay('accepted')\nhear()"),
+        &format!(
+            "l = {MPTCP}\nl.bind(('{B}', 3333))\nl.listen()\nsay('ready')\ns, _ = l.accept()\nsay('accepted')\nhear()"
+        ),
     );
-    let _client =
-        Program::start(&world.a, &format!("s = {MPTCP}\ns.connect(('{B}', 3333))\nsay('ready')\nhear()"));
+    let _client = Program::start(
+        &world.a,
+        &format!("s = {MPTCP}\ns.connect(('{B}', 3333))\nsay('ready')\nhear()"),
+    );
     assert_eq!(server.hear(), "accepted");
     assert_answers(check(&world.b, QUICK).only());
 }
@@ -174,7 +222,9 @@ fn a_socket_that_two_processes_share_is_one_connection() {
 fn both_ends_on_one_host_are_alive() {
     let world = cable("loopback");
     let listener = world.b.run(|| TcpListener::bind("127.0.0.1:3333").unwrap());
-    let _client = world.b.run(|| TcpStream::connect("127.0.0.1:3333").unwrap());
+    let _client = world
+        .b
+        .run(|| TcpStream::connect("127.0.0.1:3333").unwrap());
     let _server = listener.accept().unwrap();
     let verdicts = check(&world.b, QUICK);
     assert_eq!(verdicts.by_addresses.len(), 2);
@@ -195,7 +245,9 @@ fn a_connection_that_the_peers_kernel_holds_back_is_alive() {
     let world = cable("defer");
     let _server = Program::start(
         &world.a,
-        &format!("l = socket.socket()\nl.setsockopt(6, 9, 30)\nl.bind(('{A}', 3333))\nl.listen()\nsay('ready')\nhear()"),
+        &format!(
+            "l = socket.socket()\nl.setsockopt(6, 9, 30)\nl.bind(('{A}', 3333))\nl.listen()\nsay('ready')\nhear()"
+        ),
     );
     let _client = world.b.run(|| TcpStream::connect((A, 3333)).unwrap());
     check(&world.b, QUICK).all(Outcome::Alive, "");
@@ -212,7 +264,9 @@ fn a_connection_through_address_translation_is_alive_and_never_wrongly_dead() {
         .unwrap();
     world.b.ip("route add 10.77.0.0/24 dev eth0").unwrap();
     let listener = world.a.run(|| TcpListener::bind((A, 3333)).unwrap());
-    let _client = world.b.run(|| TcpStream::connect("10.77.0.1:3333").unwrap());
+    let _client = world
+        .b
+        .run(|| TcpStream::connect("10.77.0.1:3333").unwrap());
     let _server = listener.accept().unwrap();
     assert_answers(check(&world.b, QUICK).only());
     faults::cut(&world.a, B).unwrap();

@@ -2,7 +2,8 @@
 
 use crate::program::Program;
 use crate::world::{
-    A, A6, B, CLEAN, QUICK, cable, check, check_all_states, check_hosts, open, open_one, open_one_v6, prove, routed,
+    A, A6, B, CLEAN, QUICK, cable, check, check_all_states, check_hosts, open, open_one,
+    open_one_v6, prove, routed,
 };
 use rustix::net::sockopt;
 use rustix::process::Signal;
@@ -21,7 +22,11 @@ const NO_DATA: &str = "ip protocol tcp ip length < 54";
 #[track_caller]
 fn assert_answered(verdict: &Verdict) {
     assert_eq!(verdict.outcome, Outcome::Alive, "{verdict:#?}");
-    assert_eq!((verdict.probes, verdict.answered), (1, true), "{verdict:#?}");
+    assert_eq!(
+        (verdict.probes, verdict.answered),
+        (1, true),
+        "{verdict:#?}"
+    );
     assert_eq!(verdict.reason, "it answered a probe");
     let rtt_us = verdict.rtt_us.expect("an answer has a round-trip time");
     assert!((1..500_000).contains(&rtt_us), "{verdict:#?}");
@@ -36,7 +41,10 @@ fn a_peer_that_answers_is_alive_at_once() {
     let begun = Instant::now();
     let verdicts = check(&world.b, CheckOptions::default());
     assert_answered(verdicts.only());
-    assert!(begun.elapsed() < Duration::from_secs(3), "with the loading of the BPF programs");
+    assert!(
+        begun.elapsed() < Duration::from_secs(3),
+        "with the loading of the BPF programs"
+    );
 }
 
 #[test]
@@ -54,10 +62,19 @@ fn a_cut_cable_is_death() {
     let world = cable("cut");
     let _pairs = open(&world.a, &world.b, 3333, 5);
     faults::cut(&world.a, B).unwrap();
-    let verdicts = check(&world.b, CheckOptions { window: Some(Duration::from_secs(3)), ..CheckOptions::default() });
+    let verdicts = check(
+        &world.b,
+        CheckOptions {
+            window: Some(Duration::from_secs(3)),
+            ..CheckOptions::default()
+        },
+    );
     verdicts.all(Outcome::Dead, "silent to 3 probes over 3.0 s");
     for verdict in verdicts.by_addresses.values() {
-        assert_eq!((verdict.probes, verdict.answered, verdict.rtt_us), (3, false, None));
+        assert_eq!(
+            (verdict.probes, verdict.answered, verdict.rtt_us),
+            (3, false, None)
+        );
         assert!((3000..4000).contains(&verdict.waited_ms), "{verdict:#?}");
         assert!(verdict.last_heard_ms.unwrap() >= 3000, "{verdict:#?}");
     }
@@ -81,8 +98,17 @@ fn a_peer_that_vanished_behind_a_router_is_dead_and_others_are_not() {
     faults::cut_forward(&world.router, A).unwrap();
     world.a.remove().unwrap();
     let verdicts = check(&world.b, QUICK);
-    assert!(dead.iter().all(|pair| verdicts.of(pair).outcome == Outcome::Dead), "{verdicts:#?}");
-    assert!(living.iter().all(|pair| verdicts.of(pair).outcome == Outcome::Alive), "{verdicts:#?}");
+    assert!(
+        dead.iter()
+            .all(|pair| verdicts.of(pair).outcome == Outcome::Dead),
+        "{verdicts:#?}"
+    );
+    assert!(
+        living
+            .iter()
+            .all(|pair| verdicts.of(pair).outcome == Outcome::Alive),
+        "{verdicts:#?}"
+    );
 }
 
 /// Lets a host forget all its connections, and waits for its carrier.
@@ -98,8 +124,14 @@ fn a_peer_that_was_rebooted_is_gone() {
     reboot(&world.a);
     let verdicts = check(&world.b, QUICK);
     verdicts.all(Outcome::Gone, "answered with a reset");
-    assert!(verdicts.only().answered && verdicts.only().rtt_us.is_some(), "{verdicts:#?}");
-    assert_eq!(pair.server.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+    assert!(
+        verdicts.only().answered && verdicts.only().rtt_us.is_some(),
+        "{verdicts:#?}"
+    );
+    assert_eq!(
+        pair.server.read(&mut [0]).unwrap_err().kind(),
+        ErrorKind::ConnectionReset
+    );
 }
 
 #[test]
@@ -155,11 +187,19 @@ fn a_peer_that_does_not_read_is_stalled_and_never_probed() {
     let world = cable("hangs");
     let mut pair = open_one(&world.a, &world.b);
     fill(&mut pair);
-    let probes = faults::count(&world.a, faults::Hook::Input, "tcp sport 3333 tcp flags == ack").unwrap();
+    let probes = faults::count(
+        &world.a,
+        faults::Hook::Input,
+        "tcp sport 3333 tcp flags == ack",
+    )
+    .unwrap();
     // At once, while the first window probe is still to come or just went.
     let verdicts = check(&world.b, QUICK);
     verdicts.all(Outcome::Stalled, "wait for the peer's window");
-    assert_eq!((verdicts.only().probes, verdicts.only().answered), (0, false));
+    assert_eq!(
+        (verdicts.only().probes, verdicts.only().answered),
+        (0, false)
+    );
     assert_eq!(verdicts.probes, 0);
     // The persist timer's own probes, one or two in this time.
     assert!(probes.packets().unwrap() <= 6);
@@ -171,8 +211,17 @@ fn a_peer_that_answers_window_probes_and_does_not_read_is_stalled_and_said_to_an
     let mut pair = open_one(&world.a, &world.b);
     fill(&mut pair);
     sleep(Duration::from_secs(1));
-    let verdicts = check(&world.b, CheckOptions { window: Some(Duration::from_secs(4)), ..QUICK });
-    verdicts.all(Outcome::Stalled, "its kernel answers window probes, so its program does not read");
+    let verdicts = check(
+        &world.b,
+        CheckOptions {
+            window: Some(Duration::from_secs(4)),
+            ..QUICK
+        },
+    );
+    verdicts.all(
+        Outcome::Stalled,
+        "its kernel answers window probes, so its program does not read",
+    );
     assert_eq!(verdicts.only().probes, 0);
 }
 
@@ -187,7 +236,13 @@ fn a_peer_that_reads_again_during_the_check_is_alive() {
             let mut block = vec![0; 1 << 22];
             let _ = pair.client.read(&mut block).unwrap();
         });
-        check(&world.b, CheckOptions { window: Some(Duration::from_secs(4)), ..QUICK })
+        check(
+            &world.b,
+            CheckOptions {
+                window: Some(Duration::from_secs(4)),
+                ..QUICK
+            },
+        )
     });
     verdicts.all(Outcome::Alive, "data or its acknowledgment came");
 }
@@ -240,18 +295,26 @@ fn sockets_without_a_peer_are_unprovable() {
     let world = cable("nopeer");
     let _listener = world.b.run(|| TcpListener::bind((B, 4444)).unwrap());
     // Only here the end that closes first is on B.
-    let ends = connections::open(&world.a, &world.b, "10.9.1.2:3333", 1, &Options::default()).unwrap().remove(0);
+    let ends = connections::open(&world.a, &world.b, "10.9.1.2:3333", 1, &Options::default())
+        .unwrap()
+        .remove(0);
     drop(ends.server);
     sleep(Duration::from_millis(50));
     drop(ends.client);
     faults::cut(&world.a, B).unwrap();
     let _knocking = Program::start(
         &world.b,
-        &format!("s = socket.socket()\ns.setblocking(False)\ns.connect_ex(('{A}', 5))\nsay('ready')\nhear()"),
+        &format!(
+            "s = socket.socket()\ns.setblocking(False)\ns.connect_ex(('{A}', 5))\nsay('ready')\nhear()"
+        ),
     );
     let verdicts = check_all_states(&world.b, QUICK);
     verdicts.all(Outcome::Unprovable, "");
-    let mut reasons: Vec<_> = verdicts.by_addresses.values().map(|verdict| &*verdict.reason).collect();
+    let mut reasons: Vec<_> = verdicts
+        .by_addresses
+        .values()
+        .map(|verdict| &*verdict.reason)
+        .collect();
     reasons.sort_unstable();
     assert_eq!(
         reasons,
@@ -283,8 +346,12 @@ fn half_closed_connections_are_probed_and_answer_on_both_sides() {
 #[test]
 fn what_nobody_holds_any_more_is_unprovable() {
     let world = cable("orphan");
-    let Pair { client: _client, server } =
-        connections::open(&world.a, &world.b, "10.9.1.2:3333", 1, &Options::default()).unwrap().remove(0);
+    let Pair {
+        client: _client,
+        server,
+    } = connections::open(&world.a, &world.b, "10.9.1.2:3333", 1, &Options::default())
+        .unwrap()
+        .remove(0);
     drop(server);
     sleep(Duration::from_millis(100));
     check_all_states(&world.b, QUICK).all(Outcome::Unprovable, "");
@@ -315,7 +382,10 @@ fn an_ipv6_peer_that_was_rebooted_is_gone() {
     let mut pair = open_one_v6(&world.a, &world.b);
     reboot(&world.a);
     check(&world.b, QUICK).all(Outcome::Gone, "answered with a reset");
-    assert_eq!(pair.server.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+    assert_eq!(
+        pair.server.read(&mut [0]).unwrap_err().kind(),
+        ErrorKind::ConnectionReset
+    );
     assert!(world.a.addresses().contains(&A6.parse().unwrap()));
 }
 
@@ -325,7 +395,10 @@ fn a_reset_from_a_firewall_on_the_way_is_gone_too() {
     let mut pair = open_one(&world.a, &world.b);
     faults::reject_with_reset(&world.router, A).unwrap();
     check(&world.b, QUICK).all(Outcome::Gone, "reset");
-    assert_eq!(pair.server.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+    assert_eq!(
+        pair.server.read(&mut [0]).unwrap_err().kind(),
+        ErrorKind::ConnectionReset
+    );
 }
 
 #[test]

@@ -14,6 +14,7 @@ use tcpalive_lab::connections::{self, Options, Pair};
 use tcpalive_lab::{Host, Lab};
 use tcpalive_liveness::check::Progress;
 use tcpalive_liveness::journal::Journal;
+use tcpalive_liveness::reap::ReapError;
 use tcpalive_liveness::{Check, CheckOptions, Checked, Fate, Observer, Reap};
 
 /// Addresses in both worlds. A and C are the peers, B is checked.
@@ -24,8 +25,12 @@ pub(crate) const B6: &str = "fd09:1::2";
 pub(crate) const C: &str = "10.9.1.3";
 
 /// Every socket of the tests' closes with a reset, and leaves nothing behind.
-pub(crate) const CLEAN: Options<'static> =
-    Options { source: None, reset_on_close: true, prepare_client: None, prepare_listener: None };
+pub(crate) const CLEAN: Options<'static> = Options {
+    source: None,
+    reset_on_close: true,
+    prepare_client: None,
+    prepare_listener: None,
+};
 
 /// A and B, joined by a cable.
 pub(crate) struct Cable {
@@ -46,18 +51,34 @@ pub(crate) struct Routed {
 pub(crate) fn cable(label: &str) -> Cable {
     let lab = Lab::new(label).expect("these tests need root");
     let (a, b) = (lab.host("a").unwrap(), lab.host("b").unwrap());
-    lab.link(&a, "10.9.1.1/24 fd09:1::1/64 fe80::a/64", &b, "10.9.1.2/24 fd09:1::2/64 fe80::b/64").unwrap();
+    lab.link(
+        &a,
+        "10.9.1.1/24 fd09:1::1/64 fe80::a/64",
+        &b,
+        "10.9.1.2/24 fd09:1::2/64 fe80::b/64",
+    )
+    .unwrap();
     Cable { a, b, lab }
 }
 
 pub(crate) fn routed(label: &str) -> Routed {
     let lab = Lab::new(label).expect("these tests need root");
-    let (a, b, c) = (lab.host("a").unwrap(), lab.host("b").unwrap(), lab.host("c").unwrap());
+    let (a, b, c) = (
+        lab.host("a").unwrap(),
+        lab.host("b").unwrap(),
+        lab.host("c").unwrap(),
+    );
     let router = lab.router("r").unwrap();
     lab.uplink(&a, "10.9.1.1 fd09:1::1", &router).unwrap();
     lab.uplink(&b, "10.9.1.2 fd09:1::2", &router).unwrap();
     lab.uplink(&c, "10.9.1.3 fd09:1::3", &router).unwrap();
-    Routed { a, b, c, router, _lab: lab }
+    Routed {
+        a,
+        b,
+        c,
+        router,
+        _lab: lab,
+    }
 }
 
 /// Connections from `client` to B's `port`.
@@ -72,7 +93,9 @@ pub(crate) fn open_one(client: &Host, server: &Host) -> Pair {
 
 /// One connection over IPv6.
 pub(crate) fn open_one_v6(client: &Host, server: &Host) -> Pair {
-    connections::open(client, server, &format!("[{B6}]:3333"), 1, &CLEAN).unwrap().remove(0)
+    connections::open(client, server, &format!("[{B6}]:3333"), 1, &CLEAN)
+        .unwrap()
+        .remove(0)
 }
 
 /// As fast as a verdict can be: three probes, 1.5 s, whenever the peer was
@@ -98,7 +121,9 @@ pub(crate) struct Verdicts {
 
 impl Observer for Verdicts {
     fn verdict(&mut self, connection: &Connection, verdict: &Verdict) {
-        let known = self.by_addresses.insert((connection.local, connection.remote), verdict.clone());
+        let known = self
+            .by_addresses
+            .insert((connection.local, connection.remote), verdict.clone());
         assert!(known.is_none(), "two verdicts on {connection:?}");
     }
 
@@ -114,7 +139,10 @@ impl Observer for Verdicts {
 
 impl Verdicts {
     pub(crate) fn count(&self, outcome: Outcome) -> usize {
-        self.by_addresses.values().filter(|verdict| verdict.outcome == outcome).count()
+        self.by_addresses
+            .values()
+            .filter(|verdict| verdict.outcome == outcome)
+            .count()
     }
 
     /// The verdict, when there is just one.
@@ -125,7 +153,10 @@ impl Verdicts {
 
     /// The verdict on the connection whose server end is in this process.
     pub(crate) fn of(&self, pair: &Pair) -> &Verdict {
-        &self.by_addresses[&(pair.server.local_addr().unwrap(), pair.server.peer_addr().unwrap())]
+        &self.by_addresses[&(
+            pair.server.local_addr().unwrap(),
+            pair.server.peer_addr().unwrap(),
+        )]
     }
 
     /// Asserts that all of them are `outcome`, for a reason that says `why`.
@@ -133,7 +164,10 @@ impl Verdicts {
     pub(crate) fn all(&self, outcome: Outcome, why: &str) {
         assert!(!self.by_addresses.is_empty());
         for verdict in self.by_addresses.values() {
-            assert!(verdict.outcome == outcome && verdict.reason.contains(why), "{verdict:#?}");
+            assert!(
+                verdict.outcome == outcome && verdict.reason.contains(why),
+                "{verdict:#?}"
+            );
         }
     }
 }
@@ -149,7 +183,16 @@ pub(crate) struct Done {
 impl Done {
     /// Destroys what was proven dead; the fates are by the peer's address.
     pub(crate) fn reap(&mut self, method: Method, journal: &Path) -> HashMap<SocketAddr, Fate> {
-        let mut journal = Journal::open(journal).unwrap();
+        self.try_reap(method, &mut Journal::open(journal).unwrap())
+            .unwrap()
+    }
+
+    /// The same with a journal that may not work.
+    pub(crate) fn try_reap(
+        &mut self,
+        method: Method,
+        journal: &mut Journal,
+    ) -> Result<HashMap<SocketAddr, Fate>, ReapError> {
         let mut fates = HashMap::new();
         let dead: Vec<_> = self.checked.dead.iter().collect();
         let reap = Reap {
@@ -157,14 +200,13 @@ impl Done {
             namespaces: &self.namespaces,
             checked: &self.checked,
             method,
-            journal: &mut journal,
+            journal,
         };
         reap.run(&dead, &|_| Vec::new(), &mut |dead, fate| {
             let known = fates.insert(dead.connection.remote, fate);
             assert!(known.is_none(), "two fates of {:?}", dead.connection);
-        })
-        .unwrap();
-        fates
+        })?;
+        Ok(fates)
     }
 }
 
@@ -176,6 +218,11 @@ pub(crate) fn check(host: &Host, options: CheckOptions) -> Verdicts {
 /// Checks the established connections of a host, and keeps what a reap needs.
 pub(crate) fn prove(host: &Host, options: CheckOptions) -> Done {
     check_those(&[host], options, is_established, None)
+}
+
+/// Checks sockets of a host in whatever state they are, and keeps what a reap needs.
+pub(crate) fn prove_all_states(host: &Host, options: CheckOptions) -> Done {
+    check_those(&[host], options, |_| true, None)
 }
 
 /// Checks sockets of a host in whatever state they are.
@@ -212,14 +259,31 @@ fn check_those(
     probing: Option<Sender<()>>,
 ) -> Done {
     let mut sweeper = BpfSweeper::open().expect("these tests need root and BPF");
-    let namespaces: Vec<_> = hosts.iter().map(|host| Namespace::at(&host.netns_path()).unwrap()).collect();
-    let mut verdicts = Verdicts { probing, ..Verdicts::default() };
+    let namespaces: Vec<_> = hosts
+        .iter()
+        .map(|host| Namespace::at(&host.netns_path()).unwrap())
+        .collect();
+    let mut verdicts = Verdicts {
+        probing,
+        ..Verdicts::default()
+    };
     let stop = AtomicBool::new(false);
-    let check = Check { sweeper: &mut sweeper, namespaces: &namespaces, options, stop: &stop, keep_dead: true };
+    let check = Check {
+        sweeper: &mut sweeper,
+        namespaces: &namespaces,
+        options,
+        stop: &stop,
+        keep_dead: true,
+    };
     let checked = check.run(&Selection::ALL, accept, &mut verdicts).unwrap();
     verdicts.probing = None;
     assert_eq!(checked.undecided, 0);
     assert_eq!(checked.selected, verdicts.by_addresses.len());
     assert_eq!(checked.dead.len(), verdicts.count(Outcome::Dead));
-    Done { verdicts, checked, sweeper, namespaces }
+    Done {
+        verdicts,
+        checked,
+        sweeper,
+        namespaces,
+    }
 }

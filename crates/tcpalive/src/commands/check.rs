@@ -89,7 +89,7 @@ pub fn run(args: &Args, presentation: Presentation) -> Result<Found, Failure> {
     if presentation.json {
         json::check_summary(&mut buffer, &totals, elapsed_ms);
         stdout.write_all(&buffer)?;
-    } else {
+    } else if checked.undecided == 0 || report.totals.checked() > 0 {
         let next = format!("tcpalive reap{} --yes", same_selection());
         report.write(&mut stdout, presentation.style, args.all, elapsed_ms, &next)?;
         totals = report.totals;

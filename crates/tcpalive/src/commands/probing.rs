@@ -190,9 +190,12 @@ pub fn run_check(
     }
 }
 
+/// Calls back with a connection and what belongs to it.
+type WithView<'a> = &'a dyn Fn(&Connection, &mut dyn FnMut(&View<'_>));
+
 /// Hands verdicts on, and shows the progress on a terminal.
 struct Shown<'a> {
-    with_view: &'a dyn Fn(&Connection, &mut dyn FnMut(&View<'_>)),
+    with_view: WithView<'a>,
     each: &'a mut dyn FnMut(&View<'_>, &Verdict) -> io::Result<()>,
     failed: Option<io::Error>,
     stop: &'a AtomicBool,

@@ -123,6 +123,8 @@ fn help_is_data_and_shows_an_example() {
     for command in [
         &[][..],
         &["ls"],
+        &["check"],
+        &["reap"],
         &["doctor"],
         &["lab"],
         &["lab", "list"],
