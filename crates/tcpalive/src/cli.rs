@@ -29,6 +29,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
+    raise_descriptor_limit();
     match run(cli) {
         Ok(found) => found.into(),
         Err(failure) => {
@@ -38,6 +39,21 @@ pub fn main() -> ExitCode {
             failure.exit_code()
         }
     }
+}
+
+/// Takes what the hard limit of descriptors allows: every network namespace
+/// that is looked into takes a few.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    // Refused or not, the namespaces that do not fit are reported as such.
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: maximum,
+            maximum,
+        },
+    );
 }
 
 /// Tells people something beside the data: one line on stderr.

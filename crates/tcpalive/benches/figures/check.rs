@@ -24,15 +24,27 @@ pub(crate) fn night(bench: &Bench) -> Result<Figure, Failure> {
     let world = night_falls(bench, dead, alive)?;
     let arguments = "check --json --window 3s";
     let mut ours = Series::new("tcpalive", &shown(arguments));
-    let mut one = Series::new("one connection", &format!("{} 'remote.port = …'", shown(arguments)));
-    let port = world.truth().dead.iter().next().map_or(0, std::net::SocketAddr::port);
+    let mut one = Series::new(
+        "one connection",
+        &format!("{} 'remote.port = …'", shown(arguments)),
+    );
+    let port = world
+        .truth()
+        .dead
+        .iter()
+        .next()
+        .map_or(0, std::net::SocketAddr::port);
     let filter = format!("remote.port = {port}");
     for _ in 0..bench.runs {
         let mut command = tcpalive(arguments);
         command.arg("--netns").arg(world.b().netns_name());
         let run = bench.run(&mut command, Output::Read)?;
         must("dead peers", run.heard.summary("dead").unwrap_or(0), dead)?;
-        must("living peers", run.heard.summary("alive").unwrap_or(0), alive)?;
+        must(
+            "living peers",
+            run.heard.summary("alive").unwrap_or(0),
+            alive,
+        )?;
         bench.say(&format!("check: {:.3} s", run.elapsed_s));
         ours.runs.push(run);
         command.arg(&filter).arg("--trust-silence");
@@ -81,7 +93,9 @@ pub(crate) fn night(bench: &Bench) -> Result<Figure, Failure> {
 
 /// A night after A is gone.
 pub(crate) fn night_falls(bench: &Bench, dead: usize, alive: usize) -> Result<World, Failure> {
-    bench.say(&format!("building a night of {dead} dead and {alive} living connections"));
+    bench.say(&format!(
+        "building a night of {dead} dead and {alive} living connections"
+    ));
     let mut world = World::build(&WorldOptions {
         worker: bench.worker("night")?,
         dead,
@@ -109,8 +123,15 @@ pub(crate) fn living(bench: &Bench, host: &Host, crowd: &Crowd) -> Result<Figure
             let mut command = tcpalive(arguments);
             command.arg("--netns").arg(host.netns_name());
             let run = bench.run(&mut command, Output::Read)?;
-            must("living peers", run.heard.summary("alive").unwrap_or(0), sockets)?;
-            bench.say(&format!("check: {:.3} s, {:.0} MiB", run.elapsed_s, run.peak_mib));
+            must(
+                "living peers",
+                run.heard.summary("alive").unwrap_or(0),
+                sockets,
+            )?;
+            bench.say(&format!(
+                "check: {:.3} s, {:.0} MiB",
+                run.elapsed_s, run.peak_mib
+            ));
             series.runs.push(run);
         }
         let seconds = raw::send_probes(host, sockets)?;

@@ -25,7 +25,13 @@ pub(crate) fn with_owners(bench: &Bench, host: &Host, crowd: &Crowd) -> Result<F
         ss("ss", runs.min(RUNS_OF_SS_WITH_OWNERS), host, "-tnop"),
         contender("floor", runs, host, "ls --json", Some(NOTHING)),
         contender("no owners", runs, host, "ls --json --no-owner", None),
-        contender("no owners, floor", runs, host, "ls --json --no-owner", Some(NOTHING)),
+        contender(
+            "no owners, floor",
+            runs,
+            host,
+            "ls --json --no-owner",
+            Some(NOTHING),
+        ),
         ss("ss, no owners", runs, host, "-tno"),
     ];
     count_lines(bench, &contenders[0], sockets)?;
@@ -60,7 +66,10 @@ pub(crate) fn with_owners(bench: &Bench, host: &Host, crowd: &Crowd) -> Result<F
     ];
     Ok(Figure {
         name: OWNERS,
-        what: format!("`ls --json`, owners included, {} sockets", thousands(sockets)),
+        what: format!(
+            "`ls --json`, owners included, {} sockets",
+            thousands(sockets)
+        ),
         target: "`ss -tnop` by 50×".to_owned(),
         ours: ours.elapsed().seconds(),
         peer: format!("{} (`ss`, {} runs)", peer.elapsed(), peer.runs.len()),

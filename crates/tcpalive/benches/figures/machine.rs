@@ -12,7 +12,9 @@ const SPARE_BYTES: u64 = 3 << 30;
 
 /// How many connections over loopback there is memory for.
 pub(crate) fn connections_that_fit() -> usize {
-    let room = memory("MemAvailable").unwrap_or(0).saturating_sub(SPARE_BYTES);
+    let room = memory("MemAvailable")
+        .unwrap_or(0)
+        .saturating_sub(SPARE_BYTES);
     usize::try_from(room / BYTES_PER_CONNECTION).unwrap_or(usize::MAX)
 }
 
@@ -53,12 +55,21 @@ fn processor() -> String {
 
 fn load() -> String {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    text.split_whitespace().next().unwrap_or("unknown").to_owned()
+    text.split_whitespace()
+        .next()
+        .unwrap_or("unknown")
+        .to_owned()
 }
 
 /// What a command prints.
 fn line(command: &mut Command) -> String {
     let output = command.output().map(|output| output.stdout);
-    let text = String::from_utf8_lossy(&output.unwrap_or_default()).trim().to_owned();
-    if text.is_empty() { "unknown".to_owned() } else { text }
+    let text = String::from_utf8_lossy(&output.unwrap_or_default())
+        .trim()
+        .to_owned();
+    if text.is_empty() {
+        "unknown".to_owned()
+    } else {
+        text
+    }
 }

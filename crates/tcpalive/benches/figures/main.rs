@@ -122,12 +122,20 @@ fn number<T: std::str::FromStr>(option: &str, value: Option<&String>) -> Result<
 fn figures(bench: &Bench, names: &[String]) -> Result<Vec<Figure>, Failure> {
     let wanted =
         |name: &str| names.is_empty() || names.iter().any(|wanted| name.starts_with(wanted));
-    let known = [ls::OWNERS, ls::MILLION, check::NIGHT, check::LIVING, reap::REAP];
+    let known = [
+        ls::OWNERS,
+        ls::MILLION,
+        check::NIGHT,
+        check::LIVING,
+        reap::REAP,
+    ];
     if let Some(name) = names
         .iter()
         .find(|name| !known.iter().any(|known| known.starts_with(*name)))
     {
-        return Err(Failure::Usage(format!("there is no figure {name}\n\n{HELP}")));
+        return Err(Failure::Usage(format!(
+            "there is no figure {name}\n\n{HELP}"
+        )));
     }
     let mut figures = Vec::new();
     if wanted(ls::OWNERS) || wanted(check::LIVING) {
@@ -146,7 +154,9 @@ fn figures(bench: &Bench, names: &[String]) -> Result<Vec<Figure>, Failure> {
     if wanted(ls::MILLION) {
         let lab = Lab::new("bench")?;
         let host = lab.host("crowd")?;
-        let connections = bench.scaled(LARGE_CROWD).min(machine::connections_that_fit());
+        let connections = bench
+            .scaled(LARGE_CROWD)
+            .min(machine::connections_that_fit());
         let crowd = crowd(bench, &host, connections)?;
         figures.push(ls::without_owners(bench, &host, &crowd)?);
         bench.say("taking the crowd down");

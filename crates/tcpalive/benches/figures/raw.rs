@@ -24,8 +24,8 @@ pub(crate) fn send_probes(host: &Host, expected: usize) -> Result<f64, Failure> 
     let mut packets = Vec::with_capacity(expected);
     let mut sweeper = BpfSweeper::open()?;
     let clock = sweeper.clock();
-    let established = Filter::parse("state = established")
-        .map_or(Selection::ALL, |filter| filter.selection());
+    let established =
+        Filter::parse("state = established").map_or(Selection::ALL, |filter| filter.selection());
     let now_ns = clock.now_ns();
     sweeper.sweep(&Namespace::at(&host.netns_path())?, &established, |swept| {
         let connection = &swept.connection;
@@ -82,7 +82,10 @@ fn send(packets: &[Packet]) -> Result<f64, Failure> {
             .iter()
             .map(|packet| [IoSlice::new(&packet.bytes[..packet.length])])
             .collect();
-        let mut controls: Vec<_> = batch.iter().map(|_| SendAncillaryBuffer::default()).collect();
+        let mut controls: Vec<_> = batch
+            .iter()
+            .map(|_| SendAncillaryBuffer::default())
+            .collect();
         let mut messages: Vec<MMsgHdr<'_>> = batch
             .iter()
             .zip(&slices)

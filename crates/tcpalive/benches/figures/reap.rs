@@ -33,19 +33,33 @@ pub(crate) fn reap(bench: &Bench) -> Result<Figure, Failure> {
         "tcpalive",
         &format!("tcpalive {arguments} --journal FILE --netns NAME | cat"),
     );
-    let mut peer = Series::new("ss", &format!("ip netns exec NAME ss -K dst {}", article::A));
+    let mut peer = Series::new(
+        "ss",
+        &format!("ip netns exec NAME ss -K dst {}", article::A),
+    );
     let mut journals = Vec::new();
     let mut syncing = Vec::new();
     for round in 0..bench.runs {
         let world = night_falls(bench, dead, alive)?;
         let path = folder.path().join(format!("journal-{round}"));
         let mut command = tcpalive(arguments);
-        command.arg("--journal").arg(&path).arg("--netns").arg(world.b().netns_name());
+        command
+            .arg("--journal")
+            .arg(&path)
+            .arg("--netns")
+            .arg(world.b().netns_name());
         let run = bench.run(&mut command, Output::Read)?;
-        must("destroyed", run.heard.summary("destroyed").unwrap_or(0), dead)?;
+        must(
+            "destroyed",
+            run.heard.summary("destroyed").unwrap_or(0),
+            dead,
+        )?;
         must("left", world.established()?.len() as u64, alive)?;
         let journal = Journal::read(&path)?;
-        bench.say(&format!("reap: {:.3} s, destroying {:.3} s", run.elapsed_s, journal.elapsed_s));
+        bench.say(&format!(
+            "reap: {:.3} s, destroying {:.3} s",
+            run.elapsed_s, journal.elapsed_s
+        ));
         syncing.push(sync_again(&path, folder.path())?);
         journals.push(journal);
         ours.runs.push(run);
@@ -86,7 +100,10 @@ pub(crate) fn reap(bench: &Bench) -> Result<Figure, Failure> {
     ];
     Ok(Figure {
         name: REAP,
-        what: format!("`reap --yes` of {} proven dead: destroying", thousands(dead)),
+        what: format!(
+            "`reap --yes` of {} proven dead: destroying",
+            thousands(dead)
+        ),
         target: "20,000 a second".to_owned(),
         ours: elapsed.seconds(),
         peer: format!("{} (`ss -K`, {} runs)", peer.elapsed(), peer.runs.len()),
@@ -124,7 +141,11 @@ impl Journal {
             let value: Value = serde_json::from_str(line)
                 .map_err(|error| Failure::Other(format!("the journal has '{line}': {error}")))?;
             let at = value["at"].as_f64().unwrap_or(0.0);
-            let kind = if value["type"] == "destroying" { "destroying" } else { "result" };
+            let kind = if value["type"] == "destroying" {
+                "destroying"
+            } else {
+                "result"
+            };
             first = first.or(Some(at));
             if (last.0, kind) == ("destroying", "result") {
                 between_s += at - last.1;

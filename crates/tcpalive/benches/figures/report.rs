@@ -65,7 +65,9 @@ pub(crate) fn details(figures: &[Figure]) -> String {
     let mut text = String::new();
     for figure in figures {
         let _ = writeln!(text, "\n## {}\n\n{}\n", figure.name, figure.what);
-        text.push_str("| | Command | Runs | Time | Processor | Memory |\n|---|---|---|---|---|---|\n");
+        text.push_str(
+            "| | Command | Runs | Time | Processor | Memory |\n|---|---|---|---|---|---|\n",
+        );
         for series in &figure.series {
             let _ = writeln!(
                 text,
