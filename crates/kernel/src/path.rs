@@ -12,6 +12,7 @@ const RTM_GETLINK: u16 = 18;
 const RTM_GETROUTE: u16 = 26;
 const RTM_NEWNEIGH: u16 = 28;
 const RTM_GETNEIGH: u16 = 30;
+const RTM_GETRULE: u16 = 34;
 const NLM_F_REPLACE: u16 = 0x100;
 const RTA_DST: u16 = 1;
 const RTA_SRC: u16 = 2;
@@ -20,6 +21,12 @@ const RTA_GATEWAY: u16 = 5;
 const RTA_MARK: u16 = 16;
 const RTA_VIA: u16 = 18;
 const RTA_UID: u16 = 25;
+const RTA_IP_PROTO: u16 = 27;
+const RTA_SPORT: u16 = 28;
+const RTA_DPORT: u16 = 29;
+/// include/uapi/linux/fib_rules.h
+const FRA_IP_PROTO: u16 = 22;
+const FRA_DPORT_RANGE: u16 = 24;
 const RTN_LOCAL: u8 = 2;
 const RTN_BLACKHOLE: u8 = 6;
 const RTN_UNREACHABLE: u8 = 7;
@@ -28,6 +35,8 @@ const IFLA_IFNAME: u16 = 3;
 const IFLA_CARRIER_CHANGES: u16 = 35;
 const NDA_DST: u16 = 1;
 const NDA_CACHEINFO: u16 = 3;
+const NDA_FLAGS_EXT: u16 = 15;
+const NTF_EXT_LEARNED: u8 = 0x10;
 const NUD_PROBE: u16 = 0x10;
 const NUD_FAILED: u16 = 0x20;
 const NUD_INCOMPLETE: u16 = 0x01;
@@ -69,10 +78,13 @@ pub struct Route {
 /// What the kernel knows of a next hop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Neighbour {
-    /// Its link-layer address needs no proof (no ARP there, or set by hand).
+    /// Its link-layer address needs no proof (no ARP there, or set by hand or
+    /// by a program that manages it).
     Fixed,
     /// It last proved to be there so many milliseconds ago.
     Confirmed(u64),
+    /// It is being asked just now, and has not answered yet.
+    Asked,
     /// It does not answer ARP or neighbour solicitations.
     Failed,
     /// Nothing is known.
@@ -133,7 +145,9 @@ impl Paths {
         Ok(devices)
     }
 
-    /// The route that a segment from `local` to `remote` takes.
+    /// The route that packets from `local` to `remote` take: those of a TCP
+    /// connection with these ports (local and remote), or those of a raw
+    /// socket, which has none that a rule could look at.
     ///
     /// # Errors
     /// What the kernel answers when there is none: ENETUNREACH, EHOSTUNREACH,
@@ -145,6 +159,7 @@ impl Paths {
         mark: u32,
         device: u32,
         uid: u32,
+        tcp_ports: Option<(u16, u16)>,
     ) -> io::Result<Route> {
         // struct rtmsg
         let mut request = vec![0; 12];
@@ -164,6 +179,11 @@ impl Paths {
         }
         if device != 0 {
             push_attribute(&mut request, RTA_OIF, &device.to_ne_bytes());
+        }
+        if let Some((local, remote)) = tcp_ports {
+            push_attribute(&mut request, RTA_IP_PROTO, &[libc::IPPROTO_TCP as u8]);
+            push_attribute(&mut request, RTA_SPORT, &local.to_be_bytes());
+            push_attribute(&mut request, RTA_DPORT, &remote.to_be_bytes());
         }
         let answer = self.netlink.get(RTM_GETROUTE, &request)?;
         if answer.len() < 12 {
@@ -195,54 +215,125 @@ impl Paths {
         Ok(route)
     }
 
+    /// Whether any routing rule looks at protocols or ports, so that
+    /// [`Paths::route`] depends on them.
+    ///
+    /// # Errors
+    /// When the kernel stops answering.
+    pub fn rules_look_at_ports(&mut self) -> io::Result<bool> {
+        let mut found = false;
+        for family in [libc::AF_INET, libc::AF_INET6] {
+            // struct fib_rule_hdr
+            let mut request = [0; 12];
+            request[0] = family as u8;
+            let dumped = self.netlink.dump(RTM_GETRULE, &request, |_, message| {
+                if message.len() >= request.len() {
+                    found |= attributes(&message[request.len()..])
+                        .any(|(kind, _)| (FRA_IP_PROTO..=FRA_DPORT_RANGE).contains(&kind));
+                }
+            });
+            match dumped {
+                // A kernel without rules, or without IPv6.
+                Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {}
+                other => other?,
+            }
+        }
+        Ok(found)
+    }
+
     /// What the kernel knows of a next hop.
     ///
     /// # Errors
     /// When the kernel stops answering.
     pub fn neighbour(&mut self, route: &Route) -> io::Result<Neighbour> {
-        let answer = match self.netlink.get(RTM_GETNEIGH, &neighbour_message(route, 0)) {
-            Ok(answer) if answer.len() >= 12 => answer,
-            Ok(_) => return Ok(Neighbour::Unknown),
-            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
-                return Ok(Neighbour::Unknown);
-            }
-            Err(error) => return Err(error),
+        let Some(entry) = self.neighbour_entry(route)? else {
+            return Ok(Neighbour::Unknown);
         };
-        let state = u16_at(&answer, 8);
-        if state & (NUD_NOARP | NUD_PERMANENT) != 0 {
+        if entry.is_fixed() {
             return Ok(Neighbour::Fixed);
         }
-        if state & (NUD_FAILED | NUD_INCOMPLETE) != 0 {
+        if entry.state & (NUD_FAILED | NUD_INCOMPLETE) != 0 {
             return Ok(Neighbour::Failed);
         }
-        // struct nda_cacheinfo: confirmed, used, updated, references
-        Ok(attributes(&answer[12..])
-            .find(|(kind, value)| *kind == NDA_CACHEINFO && value.len() >= 4)
-            .map_or(Neighbour::Unknown, |(_, value)| {
-                Neighbour::Confirmed(u64::from(u32_at(value, 0)) * 1000 / USER_HZ)
-            }))
+        if entry.state & NUD_PROBE != 0 {
+            return Ok(Neighbour::Asked);
+        }
+        Ok(entry
+            .confirmed_ms
+            .map_or(Neighbour::Unknown, Neighbour::Confirmed))
     }
 
     /// Makes the kernel ask a known next hop whether it is still there, as it
-    /// does by itself some seconds after using an entry that is stale.
+    /// does by itself some seconds after using an entry that is stale. Entries
+    /// that were set by hand, or that a program manages, are left as they are.
     ///
     /// # Errors
-    /// When the kernel refuses (CAP_NET_ADMIN), or there is no entry.
+    /// When the kernel refuses (CAP_NET_ADMIN) or stops answering.
     pub fn solicit(&mut self, route: &Route) -> io::Result<()> {
-        self.netlink.change(
-            RTM_NEWNEIGH,
-            NLM_F_REPLACE,
-            &neighbour_message(route, NUD_PROBE),
-        )
+        match self.neighbour_entry(route)? {
+            Some(entry) if !entry.is_fixed() => self.netlink.change(
+                RTM_NEWNEIGH,
+                NLM_F_REPLACE,
+                &neighbour_message(route, NUD_PROBE, entry.flags),
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    fn neighbour_entry(&mut self, route: &Route) -> io::Result<Option<NeighbourEntry>> {
+        let request = neighbour_message(route, 0, 0);
+        let answer = match self.netlink.get(RTM_GETNEIGH, &request) {
+            Ok(answer) if answer.len() >= 12 => answer,
+            Ok(_) => return Ok(None),
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut entry = NeighbourEntry {
+            state: u16_at(&answer, 8),
+            flags: answer[10],
+            is_managed: false,
+            confirmed_ms: None,
+        };
+        for (kind, value) in attributes(&answer[12..]) {
+            match kind {
+                // struct nda_cacheinfo: confirmed, used, updated, references
+                NDA_CACHEINFO if value.len() >= 4 => {
+                    entry.confirmed_ms = Some(u64::from(u32_at(value, 0)) * 1000 / USER_HZ);
+                }
+                NDA_FLAGS_EXT if value.len() == 4 => entry.is_managed = u32_at(value, 0) != 0,
+                _ => {}
+            }
+        }
+        Ok(Some(entry))
+    }
+}
+
+/// An entry of the neighbour table.
+#[derive(Debug, Clone, Copy)]
+struct NeighbourEntry {
+    state: u16,
+    flags: u8,
+    is_managed: bool,
+    confirmed_ms: Option<u64>,
+}
+
+impl NeighbourEntry {
+    /// Whether it is somebody else's: the kernel neither ages nor proves it,
+    /// or a program does that.
+    const fn is_fixed(&self) -> bool {
+        self.state & (NUD_NOARP | NUD_PERMANENT) != 0
+            || self.flags & NTF_EXT_LEARNED != 0
+            || self.is_managed
     }
 }
 
 /// `struct ndmsg` with the next hop's address.
-fn neighbour_message(route: &Route, state: u16) -> Vec<u8> {
+fn neighbour_message(route: &Route, state: u16, flags: u8) -> Vec<u8> {
     let mut message = vec![0; 12];
     message[0] = family(route.next_hop);
     message[4..8].copy_from_slice(&route.device.to_ne_bytes());
     message[8..10].copy_from_slice(&state.to_ne_bytes());
+    message[10] = flags;
     match route.next_hop {
         IpAddr::V4(v4) => push_attribute(&mut message, NDA_DST, &v4.octets()),
         IpAddr::V6(v6) => push_attribute(&mut message, NDA_DST, &v6.octets()),

@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 use tcpalive_lab::night::{self, NightOptions};
-use tcpalive_lab::{Lab, LabError, article};
+use tcpalive_lab::{Lab, LabError, article, crowd};
 
 type Outcome = Result<ExitCode, Box<dyn std::error::Error>>;
 
@@ -20,6 +20,9 @@ fn main() -> ExitCode {
     let outcome = match words.as_slice() {
         ["make-a-lab-and-hang"] => make_a_lab_and_hang(),
         ["lab", "worker", ..] => night::worker_main(&arguments[2..])
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(Into::into),
+        ["crowd", ..] => crowd::worker_main(&arguments[1..])
             .map(|()| ExitCode::SUCCESS)
             .map_err(Into::into),
         ["night", program, dead, alive] => one_night(program, dead, alive),

@@ -9,7 +9,7 @@ use crate::check::Dead;
 use crate::reap::Fate;
 use serde_json::json;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tcpalive_connections::Owner;
@@ -38,11 +38,26 @@ impl Journal {
         {
             std::fs::create_dir_all(folder)?;
         }
-        let file = OpenOptions::new().create(true).append(true).open(path)?;
+        let mut file = OpenOptions::new()
+            .create(true)
+            .read(true)
+            .append(true)
+            .open(path)?;
+        // A reap that was killed may have left half a line: the next one
+        // must not become its other half.
+        let mut pending = Vec::new();
+        let mut last = [0];
+        if file.metadata()?.is_file()
+            && file.seek(SeekFrom::End(-1)).is_ok()
+            && file.read(&mut last)? == 1
+            && last != *b"\n"
+        {
+            pending.push(b'\n');
+        }
         Ok(Self {
             file,
             path: path.into(),
-            pending: Vec::new(),
+            pending,
         })
     }
 

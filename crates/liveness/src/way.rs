@@ -34,6 +34,8 @@ pub enum Way {
     Works,
     /// Nothing speaks against it, and nothing for it.
     Unknown,
+    /// The next hop is being asked, and has not answered yet.
+    Asked,
     /// Probes do not get out, for this reason.
     Broken(String),
 }
@@ -44,7 +46,12 @@ pub struct Ways {
     paths: Paths,
     at_start: HashMap<u32, Device>,
     went_down: HashMap<u32, String>,
+    /// As they were when they were asked for first.
     routes: HashMap<Flow, std::result::Result<Route, String>>,
+    /// As they were at the last look.
+    routes_now: HashMap<Flow, std::result::Result<Route, String>>,
+    /// A routing rule looks at protocols or ports.
+    rules_look_at_ports: bool,
     answered: HashSet<Route>,
     solicited: HashSet<Route>,
     judged: HashMap<Route, Way>,
@@ -58,8 +65,11 @@ impl Ways {
     pub fn open(namespace: &Namespace) -> Result<Self> {
         let mut paths = Paths::open(namespace)?;
         let at_start = paths.devices().unwrap_or_default();
+        let rules_look_at_ports = paths.rules_look_at_ports().unwrap_or(true);
         Ok(Self {
             paths,
+            rules_look_at_ports,
+            routes_now: HashMap::new(),
             at_start,
             went_down: HashMap::new(),
             routes: HashMap::new(),
@@ -72,6 +82,7 @@ impl Ways {
     /// Looks at the interfaces again, and forgets what was judged before.
     pub fn look(&mut self) {
         self.judged.clear();
+        self.routes_now.clear();
         let Ok(now) = self.paths.devices() else {
             return;
         };
@@ -108,12 +119,28 @@ impl Ways {
         let _ = self.paths.solicit(&route);
     }
 
-    /// Judges the way of `flow`; the check began `elapsed_ms` ago.
-    pub fn judge(&mut self, flow: &Flow, elapsed_ms: u64) -> Way {
+    /// Judges the way of `flow`, of a connection with these ports (local and
+    /// remote); the check began `elapsed_ms` ago.
+    pub fn judge(&mut self, flow: &Flow, ports: (u16, u16), elapsed_ms: u64) -> Way {
         let route = match self.route(flow) {
             Ok(route) => route,
             Err(reason) => return Way::Broken(reason),
         };
+        match self.route_now(flow) {
+            Err(reason) => return Way::Broken(reason),
+            Ok(now) if now != route => {
+                return Way::Broken(format!(
+                    "the route to {} changed during the check",
+                    flow.remote
+                ));
+            }
+            Ok(_) => {}
+        }
+        if self.rules_look_at_ports && ask(&mut self.paths, flow, Some(ports)) != Ok(route) {
+            return Way::Broken(
+                "a routing rule that looks at protocols or ports sends the connection another way than probes".into(),
+            );
+        }
         if let Some(judged) = self.judged.get(&route) {
             return judged.clone();
         }
@@ -145,6 +172,7 @@ impl Ways {
             )),
             _ if self.answered.contains(route) => Way::Works,
             Ok(Neighbour::Confirmed(age)) if age <= elapsed_ms => Way::Works,
+            Ok(Neighbour::Asked) => Way::Asked,
             _ => Way::Unknown,
         }
     }
@@ -153,19 +181,42 @@ impl Ways {
         if let Some(known) = self.routes.get(flow) {
             return known.clone();
         }
-        let found = self
-            .paths
-            .route(flow.local, flow.remote, flow.mark, flow.device, flow.uid)
-            .map_err(|error| {
-                format!(
-                    "there is no route to {}: {}",
-                    flow.remote,
-                    explain_route_error(&error)
-                )
-            });
+        let found = ask(&mut self.paths, flow, None);
         self.routes.insert(*flow, found.clone());
         found
     }
+
+    fn route_now(&mut self, flow: &Flow) -> std::result::Result<Route, String> {
+        if let Some(known) = self.routes_now.get(flow) {
+            return known.clone();
+        }
+        let found = ask(&mut self.paths, flow, None);
+        self.routes_now.insert(*flow, found.clone());
+        found
+    }
+}
+
+fn ask(
+    paths: &mut Paths,
+    flow: &Flow,
+    tcp_ports: Option<(u16, u16)>,
+) -> std::result::Result<Route, String> {
+    paths
+        .route(
+            flow.local,
+            flow.remote,
+            flow.mark,
+            flow.device,
+            flow.uid,
+            tcp_ports,
+        )
+        .map_err(|error| {
+            format!(
+                "there is no route to {}: {}",
+                flow.remote,
+                explain_route_error(&error)
+            )
+        })
 }
 
 fn explain_route_error(error: &io::Error) -> String {

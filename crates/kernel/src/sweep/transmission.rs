@@ -198,8 +198,11 @@ fn ip_fields(record: &Record, settings: &Settings, ipv6: bool) -> IpFields {
             traffic_class: record.tclass,
             dont_fragment: false,
             flow_label: match record.flow_label {
-                // ip6_make_flowlabel: the flow's hash, rotated.
-                0 if settings.auto_flow_labels => record.txhash.rotate_left(16) & 0xf_ffff,
+                // ip6_make_flowlabel: the flow's hash, rotated, and its bytes
+                // taken as if they were in network order.
+                0 if settings.auto_flow_labels => {
+                    u32::from_be(record.txhash.rotate_left(16)) & 0xf_ffff
+                }
                 label => label,
             },
         }

@@ -269,22 +269,30 @@ impl<'n> Site<'n> {
             .tap
             .sighting(subject.connection.local, subject.connection.remote);
         if seen.heard > 0 || seen.resets > 0 {
+            // What came since the socket was looked at may have reached it.
+            if !subject.wire_heard.1 {
+                return Silence::NotYet;
+            }
             return Silence::ProvesNothing(
                 "segments came from the peer's address and port, but none that the kernel accepted"
                     .into(),
             );
         }
         let silent = evidence::silent(subject.sent, waited);
-        let way = self
-            .ways
-            .judge(&subject.flow(), (now_ns - run.start_ns) / 1_000_000);
+        let way = self.ways.judge(
+            &subject.flow(),
+            subject.ports(),
+            (now_ns - run.start_ns) / 1_000_000,
+        );
         let required = required(&mut self.losses, subject, run);
         let counted = if options.trust_silence {
             subject.sent
         } else {
             subject.left
         };
-        if counted < required {
+        // Whatever comes between must not have begun before the last probe.
+        let is_complete = options.trust_silence || subject.last_left();
+        if counted < required || !is_complete {
             if let Some(errno) = subject.refused.filter(|_| subject.left == 0 || timed_out) {
                 return Silence::ProvesNothing(evidence::refused(&io::Error::from_raw_os_error(
                     errno,
@@ -299,7 +307,11 @@ impl<'n> Site<'n> {
                     subject.sent
                 ));
             }
-            return if timed_out {
+            return if timed_out && counted >= required {
+                Silence::ProvesNothing(
+                    "no interface was seen to send the last of the probes".into(),
+                )
+            } else if timed_out {
                 Silence::ProvesNothing(format!(
                     "{silent}, but exchanges get lost here ({:.0} % seen): chance is ruled out after {required} probes \
                      only; --timeout allows more",
@@ -313,12 +325,14 @@ impl<'n> Site<'n> {
             _ if options.trust_silence => Silence::Proves(silent),
             Way::Broken(reason) => Silence::ProvesNothing(reason),
             Way::Works => Silence::Proves(silent),
-            Way::Unknown if !self.anybody_heard && self.anybody_recent => Silence::ProvesNothing(
+            // The kernel takes some seconds to give up on it.
+            Way::Asked if !timed_out => Silence::NotYet,
+            Way::Unknown | Way::Asked if !self.anybody_heard && self.anybody_recent => Silence::ProvesNothing(
                 "it looks like an outage here: nobody answered, though peers were heard within the last minute, and \
                  the path is not shown to work; --trust-silence calls them dead all the same"
                     .into(),
             ),
-            Way::Unknown => Silence::Proves(silent),
+            Way::Unknown | Way::Asked => Silence::Proves(silent),
         }
     }
 

@@ -38,10 +38,15 @@ pub(super) struct Subject {
     pub(super) is_queued: bool,
     /// Since when, on the kernel's monotonic clock; 0 for before the check.
     pub(super) queued_since_ns: u64,
+    /// The wire showed segments from the peer's address when it was looked at
+    /// last, and the time before.
+    pub(super) wire_heard: (bool, bool),
     /// The peer was heard although nothing moved.
     peer_answers: bool,
     /// Whether the last probe was counted in `left`.
     is_counted: bool,
+    /// Whether the last one was refused.
+    is_refused: bool,
     pub(super) is_decided: bool,
     last_heard_ms: Option<u64>,
     pulse_state: u8,
@@ -73,8 +78,10 @@ impl Subject {
             due_ns: 0,
             awaits_verdict: false,
             seen_in: 0,
+            wire_heard: (false, false),
             peer_answers: false,
             is_counted: true,
+            is_refused: false,
             is_decided: false,
         }
     }
@@ -134,6 +141,7 @@ impl Subject {
             self.is_counted = true;
             self.left += 1;
         }
+        self.wire_heard = (seen.heard > 0 || seen.resets > 0, self.wire_heard.0);
         if self.seen_in != round {
             return if seen.resets > 0 {
                 let reason = if self.sent > 0 {
@@ -215,9 +223,11 @@ impl Subject {
                 self.sent += 1;
                 self.last_ns = *at;
                 self.is_counted = false;
+                self.is_refused = false;
             }
             Err(error) => {
                 self.refused = Some(error.raw_os_error().unwrap_or(libc::EIO));
+                self.is_refused = true;
                 self.last_ns = now_ns;
             }
         }
@@ -241,6 +251,16 @@ impl Subject {
     /// Probes sent or refused.
     pub(super) fn tries(&self) -> u32 {
         self.sent.max(u32::from(self.refused.is_some()))
+    }
+
+    /// Whether the last probe was seen to leave.
+    pub(super) const fn last_left(&self) -> bool {
+        self.is_counted && !self.is_refused
+    }
+
+    /// Local and remote.
+    pub(super) const fn ports(&self) -> (u16, u16) {
+        (self.connection.local.port(), self.connection.remote.port())
     }
 
     /// How long an answer to the last probe may take.

@@ -33,6 +33,12 @@ impl Capture {
                 "root",
                 "--immediate-mode",
                 "-U",
+                // Short packets leave room for many: the queue is cut into
+                // pieces of this length.
+                "-s",
+                "128",
+                "-B",
+                "8192",
                 "-w",
                 "-",
                 filter,
@@ -55,7 +61,11 @@ impl Capture {
 
     /// Ends the recording.
     pub(crate) fn packets(mut self) -> Vec<Packet> {
-        std::thread::sleep(Duration::from_millis(200));
+        let mut written = u64::MAX;
+        while written != self.file.metadata().unwrap().len() {
+            written = self.file.metadata().unwrap().len();
+            std::thread::sleep(Duration::from_millis(300));
+        }
         kill_process(Pid::from_child(&self.child), Signal::INT).unwrap();
         self.child.wait().unwrap();
         let mut bytes = Vec::new();

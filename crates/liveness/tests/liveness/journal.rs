@@ -1,23 +1,24 @@
 //! What a reap leaves on disk, also one that is killed.
 
 use crate::conversation::Conversation;
-use crate::world::{A, QUICK, cable, open, prove, routed};
+use crate::world::{A, QUICK, Routed, cable, open, prove, routed};
+use rustix::event::{PollFd, PollFlags, poll};
 use serde_json::Value;
 use std::collections::HashSet;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::thread::sleep;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tcpalive_connections::{Connection, Selection, State, Verdict};
 use tcpalive_kernel::destroy::Method;
 use tcpalive_kernel::netns::Namespace;
 use tcpalive_kernel::sweep::BpfSweeper;
 use tcpalive_lab::connections::Pair;
-use tcpalive_lab::faults;
+use tcpalive_lab::{Fault, faults};
 use tcpalive_liveness::journal::Journal;
 use tcpalive_liveness::{Check, Fate, Observer, Reap};
 
@@ -184,18 +185,31 @@ fn a_process_that_reaps() {
         journal: &mut journal,
     };
     reap.run(&dead, &|_| Vec::new(), &mut |_, fate| {
-        assert!(matches!(fate, Fate::Destroyed))
+        assert!(matches!(fate, Fate::Destroyed));
     })
     .unwrap();
     println!("\nfinished");
 }
 
-/// Runs a reap in a process of its own, and kills it so long after it proved
-/// its dead; `None`: lets it finish. Returns how long it took from there.
-fn reap_and_kill(netns: &Path, journal: &Path, method: &str, after: Option<Duration>) -> Duration {
+/// When a reap is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Moment {
+    /// So long after it proved its dead, most likely before it did anything.
+    Proven(Duration),
+    /// As soon as the journal has grown.
+    Journaled,
+    /// As soon as one connection is destroyed.
+    Destroying,
+    /// Never: it finishes.
+    Finished,
+}
+
+/// Runs a reap in a process of its own, and kills it.
+fn reap_and_kill(world: &Routed, journal: &Path, method: &str, moment: Moment, ends: &[End]) {
+    let before = fs::metadata(journal).map_or(0, |file| file.len());
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", SELF, "--ignored", "--nocapture"])
-        .env(NETNS, netns)
+        .env(NETNS, world.b.netns_path())
         .env(JOURNAL, journal)
         .env(METHOD, method)
         .stdout(Stdio::piped())
@@ -208,89 +222,116 @@ fn reap_and_kill(netns: &Path, journal: &Path, method: &str, after: Option<Durat
         lines.by_ref().any(|line| line.starts_with("proven ")),
         "the child proves its dead"
     );
-    let begun = Instant::now();
-    if let Some(after) = after {
-        sleep(after);
-        child.kill().unwrap();
-    } else {
-        assert!(
-            lines.by_ref().any(|line| line == "finished"),
-            "the child finishes"
-        );
+    match moment {
+        Moment::Proven(after) => sleep(after),
+        Moment::Journaled => {
+            while fs::metadata(journal).map_or(0, |file| file.len()) == before {
+                std::thread::yield_now();
+            }
+        }
+        Moment::Destroying => {
+            let mut ends: Vec<_> = ends
+                .iter()
+                .map(|(_, server)| PollFd::new(server, PollFlags::ERR))
+                .collect();
+            poll(&mut ends, None).unwrap();
+        }
+        Moment::Finished => assert!(lines.any(|line| line == "finished"), "the child finishes"),
     }
-    let took = begun.elapsed();
+    // Nothing is left to be killed when it was faster.
+    let _ = child.kill();
     child.wait().unwrap();
-    took
+}
+
+/// A server's end, and its addresses as the journal has them.
+type End = (String, TcpStream);
+
+/// Takes out those that were destroyed: their program has the error.
+fn take_destroyed(ends: &mut Vec<End>) -> HashSet<String> {
+    let mut destroyed = HashSet::new();
+    ends.retain(|(name, server)| {
+        let Some(error) = server.take_error().unwrap() else {
+            return true;
+        };
+        assert_eq!(error.kind(), ErrorKind::ConnectionAborted);
+        destroyed.insert(name.clone());
+        false
+    });
+    destroyed
 }
 
 fn a_killed_reap_leaves_the_truth(method: &str) {
+    const EACH: usize = 750;
     let world = routed(&format!("kill{method}"));
     let talking = Conversation::start(open(&world.c, &world.b, 2000, 10));
-    let pairs = open(&world.a, &world.b, 3333, 1500);
-    faults::cut_forward(&world.router, A).unwrap();
-    // The clients' ends are closed, and nobody hears of it.
-    let mut ends: Vec<(String, TcpStream)> = pairs
-        .into_iter()
-        .map(|Pair { client, server }| (client.local_addr().unwrap().to_string(), server))
-        .collect();
-    let total = ends.len();
     let folder = tempfile::tempdir().unwrap();
     let journal = folder.path().join("reap.jsonl");
-    let mut destroyed = HashSet::new();
-    // From before the first line to after the last one: a reap of so many
-    // takes some tens of milliseconds.
-    let mut left = Vec::new();
-    for after_ms in [0, 3, 7, 12, 18, 25] {
-        reap_and_kill(
-            &world.b.netns_path(),
-            &journal,
-            method,
-            Some(Duration::from_millis(after_ms)),
-        );
-        ends.retain(|(peer, server)| {
-            let Some(error) = server.take_error().unwrap() else {
-                return true;
-            };
-            assert_eq!(error.kind(), std::io::ErrorKind::ConnectionAborted);
-            destroyed.insert(peer.clone());
-            false
-        });
-        left.push(ends.len());
+    let mut ends = Vec::new();
+    let mut port = 3000;
+    let mut total = 0;
+    let mut cut = None;
+    for moment in [
+        Moment::Proven(Duration::ZERO),
+        Moment::Proven(Duration::from_millis(10)),
+        Moment::Journaled,
+        Moment::Destroying,
+        Moment::Destroying,
+        Moment::Finished,
+    ] {
+        // Those that the last kill spared, and new ones.
+        if let Some(cut) = cut.take() {
+            Fault::undo(cut).unwrap();
+        }
+        let mut fresh = Vec::new();
+        while ends.len() + fresh.len() < 2 * EACH {
+            fresh.extend(open(&world.a, &world.b, port, EACH));
+            port += 1;
+            total += EACH;
+        }
+        cut = Some(faults::cut_forward(&world.router, A).unwrap());
+        // The clients' ends are closed, and nobody hears of it.
+        ends.extend(fresh.into_iter().map(|Pair { client, server }| {
+            let name = format!(
+                "{} {}",
+                server.local_addr().unwrap(),
+                client.local_addr().unwrap()
+            );
+            (name, server)
+        }));
+        reap_and_kill(&world, &journal, method, moment, &ends);
+        let destroyed = take_destroyed(&mut ends);
         let announced = announced(&journal);
+        println!(
+            "{method}, {moment:?}: {} destroyed, {} left, {} announced so far",
+            destroyed.len(),
+            ends.len(),
+            announced.len()
+        );
         assert!(
             destroyed.is_subset(&announced),
-            "{} were destroyed without a word",
+            "{} without a word",
             destroyed.difference(&announced).count()
         );
-        if ends.is_empty() {
-            break;
+        if !matches!(moment, Moment::Proven(_)) {
+            assert!(!announced.is_empty());
         }
     }
-    if !ends.is_empty() {
-        let took = reap_and_kill(&world.b.netns_path(), &journal, method, None);
-        println!("{method}: {} destroyed in {took:?}", ends.len());
-    }
-    println!("{method}: of {total}, left after each kill: {left:?}");
-    for (_, server) in &ends {
-        assert_eq!(
-            server.take_error().unwrap().unwrap().kind(),
-            std::io::ErrorKind::ConnectionAborted
-        );
-    }
+    assert!(ends.is_empty());
     assert_eq!(announced(&journal).len(), total);
-    let (pairs, numbers) = talking.stop();
-    assert!(numbers > 20);
-    drop(pairs);
+    assert!(talking.stop().1 > 20);
 }
 
-/// Peers of connections that a journal says were about to be destroyed. Only
+/// Connections that a journal says were about to be destroyed. Only
 /// the last line of a killed reap may be torn.
 fn announced(journal: &Path) -> HashSet<String> {
     let text = fs::read_to_string(journal).unwrap_or_default();
     text.lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
         .filter(|line| line["type"] == "destroying")
-        .map(|line| line["remote"].as_str().unwrap().to_owned())
+        .map(|line| {
+            let address = |end: &str| line[end].as_str().unwrap().to_owned();
+            format!("{} {}", address("local"), address("remote"))
+        })
         .collect()
 }
 

@@ -1,7 +1,7 @@
 //! Networks that lose packets at random, in each direction: no living peer is
 //! ever called dead. The tests print their counts.
 
-use crate::world::{A, C, QUICK, Routed, check, open, routed};
+use crate::world::{C, QUICK, Routed, check, open, routed};
 use std::ops::AddAssign;
 use std::time::{Duration, Instant};
 use tcpalive_connections::Outcome;
@@ -133,7 +133,7 @@ fn the_dead_are_found_among_the_living_under_loss() {
     faults::cut_forward(&world.router, C).unwrap();
     for round in 0..2 {
         let options = CheckOptions {
-            timeout: Duration::from_secs(30),
+            timeout: Duration::from_secs(90),
             ..PATIENT
         };
         let verdicts = check(&world.b, options);
@@ -153,5 +153,4 @@ fn the_dead_are_found_among_the_living_under_loss() {
             (200, 200)
         );
     }
-    assert_ne!(A, C);
 }

@@ -160,26 +160,31 @@ fn connections_that_talk_all_the_time_lose_and_repeat_nothing() {
     assert!(talking.stop().1 > 20);
 }
 
-/// `ip neigh … nud permanent` is somebody's decision.
-#[test]
-fn neighbours_that_were_set_by_hand_stay_as_they_were_set() {
-    let world = cable("byhand");
+/// Somebody, or some program, set the entry of A, and wants it so.
+fn neighbour_stays(label: &str, how: &str, shown: &str) {
+    let world = cable(label);
     let _pair = open_one(&world.a, &world.b);
     let line = world.b.ip("-4 neigh show 10.9.1.1").unwrap();
-    let hardware = line
-        .split_whitespace()
-        .skip_while(|word| *word != "lladdr")
-        .nth(1)
-        .unwrap()
-        .to_owned();
+    let mut words = line.split_whitespace().skip_while(|word| *word != "lladdr");
+    let hardware = words.nth(1).unwrap();
     world
         .b
         .ip(&format!(
-            "neigh replace 10.9.1.1 lladdr {hardware} dev eth0 nud permanent"
+            "neigh replace 10.9.1.1 lladdr {hardware} dev eth0 {how}"
         ))
         .unwrap();
     faults::cut(&world.a, B).unwrap();
     check(&world.b, QUICK);
     let after = world.b.ip("-4 neigh show 10.9.1.1").unwrap();
-    assert!(after.contains("PERMANENT"), "{after}");
+    assert!(after.contains(shown), "{after}");
+}
+
+#[test]
+fn neighbours_that_were_set_by_hand_stay_as_they_were_set() {
+    neighbour_stays("byhand", "nud permanent", "PERMANENT");
+}
+
+#[test]
+fn neighbours_that_were_set_by_a_routing_daemon_stay_as_they_were_set() {
+    neighbour_stays("bydaemon", "nud reachable extern_learn", "extern_learn");
 }

@@ -2,7 +2,7 @@
 //! there is a while.
 
 use crate::conversation::exchange;
-use crate::world::{A, B, CLEAN, QUICK, cable, check, check_while, open, open_one};
+use crate::world::{B, CLEAN, QUICK, cable, check, check_while, open, open_one};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,7 +46,7 @@ fn a_peer_that_sends_data_during_the_check_is_alive() {
 #[test]
 fn a_peer_whose_network_comes_back_during_the_check_is_alive() {
     let world = cable("comesback");
-    let mut pair = open_one(&world.a, &world.b);
+    let pair = open_one(&world.a, &world.b);
     let cut = faults::cut(&world.a, B).unwrap();
     let done = check_while(&world.b, A_WHILE, || {
         sleep(MOMENT);
@@ -161,12 +161,8 @@ fn a_port_that_is_used_again_during_the_check_is_another_connection() {
         drop(server);
         drop(client);
         cut.undo().unwrap();
-        let options = Options {
-            source: None,
-            ..CLEAN
-        };
         let listener = world.b.run(|| TcpListener::bind((B, 3333)).unwrap());
-        let client = world.a.run(|| from_the_same_port(source, &options));
+        let client = world.a.run(|| from_the_same_port(source));
         fresh = Some(Pair {
             client,
             server: listener.accept().unwrap().0,
@@ -178,7 +174,7 @@ fn a_port_that_is_used_again_during_the_check_is_another_connection() {
         "{:#?}",
         done.verdicts
     );
-    let mut fresh = fresh.unwrap();
+    let fresh = fresh.unwrap();
     assert_eq!(fresh.server.peer_addr().unwrap(), source);
     for number in 0..3 {
         exchange(&fresh, number);
@@ -187,7 +183,7 @@ fn a_port_that_is_used_again_during_the_check_is_another_connection() {
 }
 
 /// Connects from an address and port that were in use a moment ago.
-fn from_the_same_port(source: SocketAddr, _options: &Options<'_>) -> TcpStream {
+pub(crate) fn from_the_same_port(source: SocketAddr) -> TcpStream {
     use rustix::net::{AddressFamily, SocketType, bind, connect, socket, sockopt};
     let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
     sockopt::set_socket_reuseaddr(&socket, true).unwrap();
@@ -197,7 +193,7 @@ fn from_the_same_port(source: SocketAddr, _options: &Options<'_>) -> TcpStream {
     TcpStream::from(socket)
 }
 
-/// Asks for the end at the first verdict or probe.
+/// Asks for the end at the first verdict.
 struct Impatient<'a> {
     stop: &'a AtomicBool,
     verdicts: usize,
@@ -241,7 +237,6 @@ fn a_check_that_is_stopped_tells_what_it_knows_and_counts_the_rest() {
         (12, 7, 5)
     );
     assert!(checked.dead.is_empty());
-    assert!(A.starts_with("10."));
 }
 
 #[test]
@@ -259,17 +254,15 @@ fn two_checks_of_the_same_connections_do_not_disturb_each_other() {
         for _ in 0..2 {
             scope.spawn(|| {
                 let verdicts = check(&world.b, A_WHILE);
-                assert!(
-                    living
-                        .iter()
-                        .all(|pair| verdicts.of(pair).outcome == Outcome::Alive),
-                    "{verdicts:#?}"
-                );
-                assert!(
-                    dead.iter()
-                        .all(|pair| verdicts.of(pair).outcome == Outcome::Dead),
-                    "{verdicts:#?}"
-                );
+                for pair in &living {
+                    assert_eq!(verdicts.of(pair).outcome, Outcome::Alive);
+                }
+                // A peer that answers one check's probe owes the other's
+                // none for half a second: that looks like loss.
+                for pair in &dead {
+                    let outcome = verdicts.of(pair).outcome;
+                    assert!(matches!(outcome, Outcome::Dead | Outcome::Unprovable));
+                }
             });
         }
     });

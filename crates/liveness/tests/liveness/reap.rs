@@ -63,7 +63,7 @@ by_both_methods! {
 fn the_dead_are_destroyed_and_the_living_go_on_talking(method: Method) {
     let world = routed("reap");
     let mut dead = open(&world.a, &world.b, 3333, 200);
-    let mut idle = open(&world.c, &world.b, 3334, 40);
+    let idle = open(&world.c, &world.b, 3334, 40);
     let talking = Conversation::start(open(&world.c, &world.b, 3335, 10));
     faults::cut_forward(&world.router, A).unwrap();
     let (_folder, journal) = journal();
@@ -79,15 +79,15 @@ fn the_dead_are_destroyed_and_the_living_go_on_talking(method: Method) {
         assert!(pair.server.take_error().unwrap().is_none());
         exchange(pair, 1);
     }
-    let (mut talkers, numbers) = talking.stop();
+    let (talkers, numbers) = talking.stop();
     assert!(numbers > 20, "{numbers}");
     exchange(&talkers[0], numbers);
 }
 
 fn one_that_comes_alive_between_proof_and_destruction_is_left_alone(method: Method) {
     let world = cable("comesalive");
-    let mut saved = open_one(&world.a, &world.b);
-    let mut lost = open_one(&world.a, &world.b);
+    let mut pairs = open(&world.a, &world.b, 3333, 2);
+    let (mut saved, mut lost) = (pairs.remove(0), pairs.remove(0));
     let cut = faults::cut(&world.a, B).unwrap();
     let (_folder, journal) = journal();
     let mut done = prove(&world.b, QUICK);
@@ -163,14 +163,8 @@ fn another_connection_with_the_same_addresses_is_left_alone(method: Method) {
     drop((client, server));
     cut.undo().unwrap();
     let listener = world.b.run(|| TcpListener::bind((B, 3333)).unwrap());
-    let client = world.a.run(|| {
-        use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
-        let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
-        bind(&socket, &source).unwrap();
-        connect(&socket, &SocketAddr::new(B.parse().unwrap(), 3333)).unwrap();
-        TcpStream::from(socket)
-    });
-    let mut stranger = Pair { client, server: listener.accept().unwrap().0 };
+    let client = world.a.run(|| crate::races::from_the_same_port(source));
+    let stranger = Pair { client, server: listener.accept().unwrap().0 };
     let fates = done.reap(method, &journal);
     assert_eq!(fates.len(), 1);
     assert!(!matches!(fates[&source], Fate::Destroyed | Fate::Failed(_)), "{fates:#?}");
@@ -180,7 +174,9 @@ fn another_connection_with_the_same_addresses_is_left_alone(method: Method) {
 fn every_family_is_destroyed(method: Method) {
     let world = cable("families");
     let (v6, any) = ("[fd09:1::2]:3333", "[::]:3334");
-    let mut plain = connections::open(&world.a, &world.b, v6, 1, &CLEAN).unwrap().remove(0).server;
+    let mut plain = connections::open(&world.a, &world.b, v6, 1, &CLEAN)
+        .unwrap()
+        .remove(0);
     let listener = world.b.run(|| TcpListener::bind(any).unwrap());
     let _mapped_client = world.a.run(|| TcpStream::connect((B, 3334)).unwrap());
     let mut mapped = listener.accept().unwrap().0;
@@ -198,7 +194,7 @@ fn every_family_is_destroyed(method: Method) {
     assert_eq!(done.verdicts.count(Outcome::Dead), 3, "{:#?}", done.verdicts);
     let fates = done.reap(method, &journal);
     assert!(fates.values().all(|fate| matches!(fate, Fate::Destroyed)), "{fates:#?}");
-    for server in [&mut plain, &mut mapped, &mut local] {
+    for server in [&mut plain.server, &mut mapped, &mut local] {
         assert_aborted(server);
     }
 }

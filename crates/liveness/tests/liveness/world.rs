@@ -110,13 +110,14 @@ pub(crate) const QUICK: CheckOptions = CheckOptions {
     trust_silence: false,
 };
 
-/// Collects verdicts by the connection's addresses, and says when the first
-/// probe is out.
+/// Collects verdicts by the connection's addresses, and says when
+/// probes are out.
 #[derive(Debug, Default)]
 pub(crate) struct Verdicts {
     pub(crate) by_addresses: HashMap<(SocketAddr, SocketAddr), Verdict>,
     pub(crate) probes: u64,
-    probing: Option<Sender<()>>,
+    /// Who is told when so many probes are out.
+    probing: Option<(u64, Sender<()>)>,
 }
 
 impl Observer for Verdicts {
@@ -129,9 +130,7 @@ impl Observer for Verdicts {
 
     fn progress(&mut self, progress: Progress) {
         self.probes = progress.probes;
-        if progress.probes > 0
-            && let Some(probing) = self.probing.take()
-        {
+        if let Some((_, probing)) = self.probing.take_if(|(count, _)| progress.probes >= *count) {
             probing.send(()).unwrap();
         }
     }
@@ -233,13 +232,23 @@ pub(crate) fn check_all_states(host: &Host, options: CheckOptions) -> Verdicts {
 /// Checks the established connections of a host, and lets something happen
 /// as soon as the first probe is out.
 pub(crate) fn check_while(host: &Host, options: CheckOptions, event: impl FnOnce() + Send) -> Done {
+    check_after(host, options, 1, event)
+}
+
+/// The same as soon as so many probes are out.
+pub(crate) fn check_after(
+    host: &Host,
+    options: CheckOptions,
+    probes: u64,
+    event: impl FnOnce() + Send,
+) -> Done {
     let (probing, is_probing) = channel();
     std::thread::scope(|scope| {
         scope.spawn(move || {
-            is_probing.recv().expect("a probe is sent");
+            is_probing.recv().expect("probes are sent");
             event();
         });
-        check_those(&[host], options, is_established, Some(probing))
+        check_those(&[host], options, is_established, Some((probes, probing)))
     })
 }
 
@@ -256,7 +265,7 @@ fn check_those(
     hosts: &[&Host],
     options: CheckOptions,
     accept: impl FnMut(&Connection) -> bool,
-    probing: Option<Sender<()>>,
+    probing: Option<(u64, Sender<()>)>,
 ) -> Done {
     let mut sweeper = BpfSweeper::open().expect("these tests need root and BPF");
     let namespaces: Vec<_> = hosts

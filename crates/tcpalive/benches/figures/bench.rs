@@ -56,7 +56,7 @@ impl Bench {
     }
 
     /// Runs the contenders in turns, A B A B, so that whatever else the
-    /// machine does falls on all of them. Each is run once before, unmeasured.
+    /// machine does falls on all of them.
     pub(crate) fn compare(&self, contenders: &[Contender<'_>]) -> Result<Vec<Series>, Failure> {
         let mut series: Vec<Series> = contenders
             .iter()

@@ -1,6 +1,6 @@
 //! `ls` beside `ss`.
 
-use crate::bench::{Bench, Failure, Output, contender, must, ss};
+use crate::bench::{Bench, Contender, Failure, Output, contender, must, ss};
 use crate::report::{Figure, thousands};
 use tcpalive_lab::Host;
 use tcpalive_lab::crowd::Crowd;
@@ -98,7 +98,7 @@ pub(crate) fn without_owners(bench: &Bench, host: &Host, crowd: &Crowd) -> Resul
     };
     let ratio = peer.elapsed().median / ours.elapsed().median;
     let [ours_s, floor_s, summary_s] = [ours, floor, summary].map(|it| it.elapsed().median);
-    let cpu_s = ours.spread(|run| run.cpu_s).median;
+    let [cpu_s, peer_cpu_s] = [ours, peer].map(|it| it.spread(|run| run.cpu_s).median);
     let each = |seconds: f64| seconds * 1e9 / sockets as f64;
     let notes = vec![
         format!(
@@ -114,7 +114,10 @@ pub(crate) fn without_owners(bench: &Bench, host: &Host, crowd: &Crowd) -> Resul
             each(ours_s)
         ),
         format!(
-            "The kernel's part and the program's run on two threads: {cpu_s:.2} s of processor time in {ours_s:.2} s."
+            "The kernel's part and the program's run on two threads: {cpu_s:.2} s of processor time in {ours_s:.2} s. \
+             `ss` takes {:.2} s of processor time, {:.1}× as much.",
+            peer_cpu_s,
+            peer_cpu_s / cpu_s
         ),
     ];
     Ok(Figure {
@@ -133,11 +136,7 @@ pub(crate) fn without_owners(bench: &Bench, host: &Host, crowd: &Crowd) -> Resul
 
 /// Runs it once, unmeasured, and counts what it prints beside one line more,
 /// the summary or the heading.
-fn count_lines(
-    bench: &Bench,
-    contender: &crate::bench::Contender<'_>,
-    sockets: usize,
-) -> Result<(), Failure> {
+fn count_lines(bench: &Bench, contender: &Contender<'_>, sockets: usize) -> Result<(), Failure> {
     let run = bench.run(&mut (contender.command)(), Output::Read)?;
     let lines = run.heard.lines.saturating_sub(1);
     must(&contender.shown, lines as u64, sockets)

@@ -1,6 +1,6 @@
 //! `reap`: how fast what was proven dead is let go.
 
-use crate::bench::{Bench, Failure, Output, Series, Spread, must, tcpalive};
+use crate::bench::{Bench, Failure, Output, Run, Series, Spread, must, tcpalive};
 use crate::check::night_falls;
 use crate::report::{Figure, thousands};
 use serde_json::Value;
@@ -14,7 +14,7 @@ use tcpalive_lab::night::{ALIVE_CONNECTIONS, World};
 /// The name of [`reap`].
 pub(crate) const REAP: &str = "reap";
 
-/// Each run of `ss -K` needs a night of its own: so often is enough.
+/// Each run of `ss -tK` needs a night of its own: so often is enough.
 const RUNS_OF_SS: usize = 3;
 
 /// Connections a second that must be met.
@@ -31,11 +31,11 @@ pub(crate) fn reap(bench: &Bench) -> Result<Figure, Failure> {
     let arguments = "reap --yes --json --window 3s";
     let mut ours = Series::new(
         "tcpalive",
-        &format!("tcpalive {arguments} --journal FILE --netns NAME | cat"),
+        &format!("tcpalive {arguments} --journal FILE --netns NAME > PIPE"),
     );
     let mut peer = Series::new(
         "ss",
-        &format!("ip netns exec NAME ss -K dst {}", article::A),
+        &format!("ip netns exec NAME ss -tK dst {}", article::A),
     );
     let mut journals = Vec::new();
     let mut syncing = Vec::new();
@@ -94,7 +94,7 @@ pub(crate) fn reap(bench: &Bench) -> Result<Figure, Failure> {
             "The whole run, {}, is the window of 3 s with its sweeps, and destroying.",
             ours.elapsed()
         ),
-        "`ss -K` destroys what matches its filter, dead or not, and keeps no journal; its time is that of the whole \
+        "`ss -tK` destroys what matches its filter, dead or not, and keeps no journal; its time is that of the whole \
          process."
             .to_owned(),
     ];
@@ -106,7 +106,7 @@ pub(crate) fn reap(bench: &Bench) -> Result<Figure, Failure> {
         ),
         target: "20,000 a second".to_owned(),
         ours: elapsed.seconds(),
-        peer: format!("{} (`ss -K`, {} runs)", peer.elapsed(), peer.runs.len()),
+        peer: format!("{} (`ss -tK`, {} runs)", peer.elapsed(), peer.runs.len()),
         result: format!("{} a second", thousands(rate as usize)),
         is_met: rate >= TARGET,
         floor: kernel.seconds(),
@@ -115,9 +115,9 @@ pub(crate) fn reap(bench: &Bench) -> Result<Figure, Failure> {
     })
 }
 
-fn by_ss(bench: &Bench, world: &World) -> Result<crate::bench::Run, Failure> {
+fn by_ss(bench: &Bench, world: &World) -> Result<Run, Failure> {
     let mut command = world.b().command("ss");
-    command.args(["-K", "dst", &article::A.to_string()]);
+    command.args(["-tK", "dst", &article::A.to_string()]);
     bench.run(&mut command, Output::Discarded)
 }
 
