@@ -75,8 +75,22 @@ struct inode {
 	unsigned long i_ino;
 };
 
+typedef struct {
+	__u32 val;
+} kgid_t;
+
+struct cred {
+	kuid_t fsuid;
+	kgid_t fsgid;
+};
+
+struct file {
+	const struct cred *f_cred;
+};
+
 struct socket {
 	short type;
+	struct file *file;
 	struct sock *sk;
 };
 
@@ -112,6 +126,7 @@ struct sock {
 	int sk_wmem_queued;
 	struct socket *sk_socket;
 	struct dst_entry *sk_dst_cache;
+	int sk_rx_dst_ifindex;
 	__u32 sk_mark;
 	kuid_t sk_uid;
 	__u16 sk_protocol;
@@ -163,6 +178,8 @@ struct tcp_sock {
 	__u32 rcv_nxt;
 	__u32 snd_nxt;
 	__u32 snd_una;
+	__u32 total_retrans;
+	__u32 data_segs_out;
 	__u32 srtt_us;
 	__u32 packets_out;
 	__u32 rcv_wnd;
@@ -187,10 +204,6 @@ struct tcp_timewait_sock {
 };
 
 struct tcp_request_sock {
-	int dummy;
-};
-
-struct file {
 	int dummy;
 };
 
@@ -241,6 +254,12 @@ struct __sk_buff {
 	__u32 mark;
 	__u32 queue_mapping;
 	__u32 protocol;
+	__u32 vlan_present;
+	__u32 vlan_tci;
+	__u32 vlan_proto;
+	__u32 priority;
+	__u32 ingress_ifindex;
+	__u32 ifindex;
 };
 
 /* Named by bpf_helper_defs.h. */

@@ -68,7 +68,12 @@ struct tcpalive_record {
 	__u32 rmem_alloc;
 	__s32 forward_alloc;
 
-	__u32 uid;
+	__u32 uid;		/* owner of the socket's inode */
+	__u32 fsuid;		/* of the credentials that opened it: what */
+	__u32 fsgid;		/* netfilter calls its user and group */
+	__u32 rx_ifindex;	/* where its last packet came in; 0: unknown */
+	__u32 total_retrans;	/* segments retransmitted in its life */
+	__u32 data_segs_out;	/* segments with data sent in its life */
 	__u32 mark;
 	__u32 bound_dev_if;
 	__u32 txhash;
@@ -124,6 +129,7 @@ struct tcpalive_selection {
 	__u16 addresses;	/* 0: the masks below accept everything */
 	__u32 local[4], local_mask[4];
 	__u32 remote[4], remote_mask[4];
+	__u32 for_probing;	/* also read what only a probe needs */
 };
 
 enum tcpalive_destroy_result {
@@ -169,6 +175,7 @@ struct tcpalive_sighting {
 	__u32 last_ack;		/* acknowledgment number last heard */
 	__u32 snd_una;		/* lowest acknowledgment that proves life */
 	__u32 acceptable;	/* segments with ACK that acknowledged snd_una */
+	__u32 out_ifindex[4];	/* devices that sent probes, upper ones first */
 	__u32 pad;
 };
 

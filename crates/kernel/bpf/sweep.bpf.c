@@ -118,14 +118,21 @@ static __always_inline void fill_socket(struct tcpalive_record *record, const st
 		struct inode *inode = (void *)socket + bpf_core_field_offset(struct socket_alloc, vfs_inode);
 
 		record->inode = BPF_CORE_READ(inode, i_ino);
+		if (selection.for_probing) {
+			record->fsuid = BPF_CORE_READ(socket, file, f_cred, fsuid.val);
+			record->fsgid = BPF_CORE_READ(socket, file, f_cred, fsgid.val);
+		}
 	}
+	if (bpf_core_field_exists(sk->sk_rx_dst_ifindex))
+		record->rx_ifindex = sk->sk_rx_dst_ifindex;
 	if (sk->__sk_common.skc_flags & (1ul << SOCK_DEAD))
 		record->flags |= TCPALIVE_ORPHAN;
 	if (sk->__sk_common.skc_flags & (1ul << SOCK_KEEPOPEN))
 		record->flags |= TCPALIVE_KEEPOPEN;
 	if (bpf_core_field_exists(sk->sk_cgrp_data.cgroup))
 		record->cgroup_id = BPF_CORE_READ(sk, sk_cgrp_data.cgroup, kn, id);
-	if (bpf_core_field_exists(struct dst_entry, xfrm) && BPF_CORE_READ(sk, sk_dst_cache, xfrm))
+	if (selection.for_probing && bpf_core_field_exists(struct dst_entry, xfrm) &&
+	    BPF_CORE_READ(sk, sk_dst_cache, xfrm))
 		record->flags |= TCPALIVE_IPSEC;
 	record->wmem_queued = sk->sk_wmem_queued;
 	record->rmem_alloc = sk->sk_backlog.rmem_alloc.counter;
@@ -172,6 +179,8 @@ static __always_inline void fill_tcp(struct tcpalive_record *record, const struc
 	record->ts_recent = tp->rx_opt.ts_recent;
 	record->tsoffset = tp->tsoffset;
 	record->packets_out = tp->packets_out;
+	record->total_retrans = tp->total_retrans;
+	record->data_segs_out = tp->data_segs_out;
 	record->rto = icsk->icsk_rto;
 	record->srtt_us = tp->srtt_us;
 	record->retrans_stamp = tp->retrans_stamp;
@@ -213,7 +222,8 @@ int sweep_sockets(struct bpf_iter__tcp *ctx)
 		record.kind = TCPALIVE_FULL;
 		fill_common(&record, skc);
 		fill_socket(&record, &tp->inet_conn.icsk_inet.sk);
-		fill_ip(&record, &tp->inet_conn.icsk_inet);
+		if (selection.for_probing)
+			fill_ip(&record, &tp->inet_conn.icsk_inet);
 		fill_tcp(&record, tp);
 	} else {
 		/* Neither has a keep-alive switch, nor a time it was heard. */

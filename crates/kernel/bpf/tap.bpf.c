@@ -83,7 +83,23 @@ static __always_inline void set_address(__u8 *address, const __u32 *ipv6)
 	words[3] = ipv6[3];
 }
 
-static __always_inline void saw_outgoing(struct tcpalive_sighting *seen, const struct tcp *tcp, int payload)
+static __always_inline void note_device(struct tcpalive_sighting *seen, __u32 ifindex)
+{
+	int i;
+
+#pragma unroll
+	for (i = 0; i < 4; i++) {
+		if (seen->out_ifindex[i] == ifindex)
+			return;
+		if (!seen->out_ifindex[i]) {
+			seen->out_ifindex[i] = ifindex;
+			return;
+		}
+	}
+}
+
+static __always_inline void saw_outgoing(struct tcpalive_sighting *seen, const struct tcp *tcp, int payload,
+					 __u32 ifindex)
 {
 	if (payload < 0 || payload > 1 || (tcp->flags & (TCP_SYN | TCP_FIN | TCP_RST)))
 		return;
@@ -91,6 +107,7 @@ static __always_inline void saw_outgoing(struct tcpalive_sighting *seen, const s
 		return;
 	seen->probe_out_ns = bpf_ktime_get_ns();
 	seen->probes_out++;
+	note_device(seen, ifindex);
 }
 
 static __always_inline void saw_incoming(struct tcpalive_sighting *seen, const struct tcp *tcp)
@@ -176,7 +193,7 @@ int watch(struct __sk_buff *skb)
 	if (!seen)
 		return 0;
 	if (outgoing)
-		saw_outgoing(seen, &tcp, payload);
+		saw_outgoing(seen, &tcp, payload, skb->ifindex);
 	else
 		saw_incoming(seen, &tcp);
 	return 0;

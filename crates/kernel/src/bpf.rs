@@ -106,5 +106,5 @@ pub(crate) fn bytes_of<T: Plain>(value: &T) -> &[u8] {
 const _: () = {
     assert!(size_of::<destroy::types::tcpalive_condemned>() == 8 * 4 + 8);
     assert!(size_of::<tap::types::tcpalive_flow>() == 36);
-    assert!(size_of::<tap::types::tcpalive_sighting>() == 3 * 8 + 8 * 4);
+    assert!(size_of::<tap::types::tcpalive_sighting>() == 3 * 8 + 12 * 4);
 };

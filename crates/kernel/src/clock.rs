@@ -46,13 +46,10 @@ impl KernelClock {
                 "working out the kernel's tick rate: {jiffies} jiffies at {kernel_ns} ns after boot fit no known HZ"
             )));
         }
-        let apart = kernel_ns as i64 - process_ns as i64;
-        // Two readings of one clock are at most a scheduling delay apart.
-        let offset_ns = if apart.abs() < 1_000_000_000 {
-            0
-        } else {
-            apart
-        };
+        // The process's reading is the later one, so where both are of one
+        // clock, this puts us a little behind it: never ahead, which a TCP
+        // timestamp must not be.
+        let offset_ns = kernel_ns as i64 - process_ns as i64;
         Ok(Self { hz, offset_ns })
     }
 
@@ -105,7 +102,11 @@ mod tests {
                 let ns = seconds * 1_000_000_000;
                 let clock =
                     KernelClock::from_readings(jiffies_after(hz, seconds), ns, ns + 4000).unwrap();
-                assert_eq!((clock.hz(), clock.offset_ns), (hz, 0), "after {seconds} s");
+                assert_eq!(
+                    (clock.hz(), clock.offset_ns),
+                    (hz, -4000),
+                    "after {seconds} s"
+                );
             }
         }
     }

@@ -89,7 +89,8 @@ pub fn best_method() -> Method {
 }
 
 /// Destroys each of the sockets that still looks as it did when it was
-/// condemned. The results are in the order of `condemned`.
+/// condemned. The results are in the order of `condemned`. Where the kernel
+/// cannot compare under the lock, `is_silent` is asked just before each.
 ///
 /// # Errors
 /// When nothing could be tried at all; no socket was destroyed then.
@@ -98,10 +99,11 @@ pub fn destroy(
     namespace: &Namespace,
     condemned: &[Condemned],
     method: Method,
+    is_silent: &dyn Fn(&Condemned) -> bool,
 ) -> Result<Vec<Destroyed>> {
     match method {
         Method::Bpf => by_bpf(namespace, condemned),
-        Method::SockDiag => by_sock_diag(sweeper, namespace, condemned),
+        Method::SockDiag => by_sock_diag(sweeper, namespace, condemned, is_silent),
     }
 }
 
@@ -179,17 +181,23 @@ fn by_sock_diag(
     sweeper: &mut BpfSweeper,
     namespace: &Namespace,
     condemned: &[Condemned],
+    is_silent: &dyn Fn(&Condemned) -> bool,
 ) -> Result<Vec<Destroyed>> {
     let mut netlink = namespace
         .enter(Netlink::sock_diag)?
         .doing(|| "opening a sock_diag netlink socket".into())?;
-    let mut now = HashMap::with_capacity(condemned.len());
+    let mut now: HashMap<u64, Option<Pulse>> = condemned
+        .iter()
+        .map(|socket| (socket.cookie, None))
+        .collect();
     sweeper.pulses(namespace, &Selection::ALL, |pulse| {
-        now.insert(pulse.cookie, *pulse);
+        if let Some(known) = now.get_mut(&pulse.cookie) {
+            *known = Some(*pulse);
+        }
     })?;
-    let outcome = |socket: &Condemned| match now.get(&socket.cookie) {
+    let outcome = |socket: &Condemned| match now.get(&socket.cookie).and_then(Option::as_ref) {
         None => Destroyed::AlreadyClosed,
-        Some(pulse) if !socket.looks_like(pulse) => Destroyed::Changed,
+        Some(pulse) if !socket.looks_like(pulse) || !is_silent(socket) => Destroyed::Changed,
         Some(_) => match netlink.change(SOCK_DESTROY, 0, &request(socket)) {
             Ok(()) => Destroyed::Destroyed,
             // ENOENT: no such socket; ESTALE: another one with these addresses.

@@ -48,6 +48,12 @@ impl Error {
         }
     }
 
+    /// Whether this process, or the host, has no descriptor left.
+    pub(crate) fn is_out_of_descriptors(&self) -> bool {
+        matches!(self, Self::System { source, .. }
+            if matches!(source.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)))
+    }
+
     /// Whether the host or the user's rights are the obstacle.
     #[must_use]
     pub const fn is_not_allowed(&self) -> bool {

@@ -111,6 +111,33 @@ impl Namespace {
         &self.label
     }
 
+    /// Whether there is any TCP socket in it: connected, listening or in
+    /// time-wait. Whoever cannot be asked is taken to have some.
+    ///
+    /// # Errors
+    /// When the namespace may not be entered.
+    pub fn has_tcp_sockets(&self) -> Result<bool> {
+        self.enter(|| {
+            let count = |file: &str, line: &str, fields: &[&str]| {
+                let text = fs::read_to_string(format!("/proc/thread-self/net/{file}")).ok()?;
+                let words: Vec<&str> = text
+                    .lines()
+                    .find_map(|text| text.strip_prefix(line))?
+                    .split_whitespace()
+                    .collect();
+                let value = |name: &str| {
+                    let at = words.iter().position(|word| *word == name)?;
+                    words.get(at + 1)?.parse::<u64>().ok()
+                };
+                fields.iter().map(|name| value(name)).sum::<Option<u64>>()
+            };
+            let ipv4 = count("sockstat", "TCP:", &["inuse", "tw"]);
+            // Without IPv6 there is no such file.
+            let ipv6 = count("sockstat6", "TCP6:", &["inuse"]).unwrap_or(0);
+            ipv4.is_none_or(|ipv4| ipv4 + ipv6 > 0)
+        })
+    }
+
     /// Runs `action` with this thread moved into the namespace, and moves it
     /// back afterwards. Nothing is moved when the thread is in it already.
     ///
@@ -192,6 +219,7 @@ fn find_all() -> Result<Found> {
     };
     let mut seen = HashSet::from([found.namespaces[0].inode]);
     let mut refused = HashSet::new();
+    let mut exhausted = None;
     let mut consider = |path: &Path, label: &str, found: &mut Found| {
         match fs::metadata(path) {
             Ok(metadata) if seen.contains(&metadata.ino()) => return,
@@ -212,6 +240,7 @@ fn find_all() -> Result<Found> {
                 }
             }
             Err(error) if error.is_not_allowed() => found.skipped += 1,
+            Err(error) if error.is_out_of_descriptors() => exhausted = Some(error),
             // Gone since, or a mount of another kind.
             Err(_) => {}
         }
@@ -233,7 +262,10 @@ fn find_all() -> Result<Found> {
             &mut found,
         );
     }
-    Ok(found)
+    match exhausted {
+        Some(error) => Err(error),
+        None => Ok(found),
+    }
 }
 
 /// Mount points of network namespaces (`nsfs` mounts rooted at `net:[…]`).

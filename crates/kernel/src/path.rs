@@ -26,7 +26,6 @@ const RTA_SPORT: u16 = 28;
 const RTA_DPORT: u16 = 29;
 /// include/uapi/linux/fib_rules.h
 const FRA_IP_PROTO: u16 = 22;
-const FRA_DPORT_RANGE: u16 = 24;
 const RTN_LOCAL: u8 = 2;
 const RTN_BLACKHOLE: u8 = 6;
 const RTN_UNREACHABLE: u8 = 7;
@@ -73,6 +72,23 @@ pub struct Route {
     pub next_hop: IpAddr,
     /// The peer is this very host.
     pub is_local: bool,
+}
+
+/// What decides about a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Flow {
+    /// Source address.
+    pub local: IpAddr,
+    /// Destination address.
+    pub remote: IpAddr,
+    /// `SO_MARK`.
+    pub mark: u32,
+    /// Bound device, or 0.
+    pub device: u32,
+    /// The user that owns the socket.
+    pub uid: u32,
+    /// Type of service, or traffic class.
+    pub traffic_class: u8,
 }
 
 /// What the kernel knows of a next hop.
@@ -145,22 +161,22 @@ impl Paths {
         Ok(devices)
     }
 
-    /// The route that packets from `local` to `remote` take: those of a TCP
+    /// The route that the packets of a flow take: those of a TCP
     /// connection with these ports (local and remote), or those of a raw
     /// socket, which has none that a rule could look at.
     ///
     /// # Errors
     /// What the kernel answers when there is none: ENETUNREACH, EHOSTUNREACH,
     /// EACCES (prohibited), EINVAL (the local address is gone, or a black hole).
-    pub fn route(
-        &mut self,
-        local: IpAddr,
-        remote: IpAddr,
-        mark: u32,
-        device: u32,
-        uid: u32,
-        tcp_ports: Option<(u16, u16)>,
-    ) -> io::Result<Route> {
+    pub fn route(&mut self, flow: &Flow, tcp_ports: Option<(u16, u16)>) -> io::Result<Route> {
+        let &Flow {
+            local,
+            remote,
+            mark,
+            device,
+            uid,
+            traffic_class,
+        } = flow;
         // struct rtmsg
         let mut request = vec![0; 12];
         let octets = |ip: IpAddr| match ip {
@@ -171,6 +187,9 @@ impl Paths {
         request[0] = family(remote);
         request[1] = bits;
         request[2] = bits;
+        if remote.is_ipv4() {
+            request[3] = traffic_class;
+        }
         push_attribute(&mut request, RTA_DST, &octets(remote));
         push_attribute(&mut request, RTA_SRC, &octets(local));
         push_attribute(&mut request, RTA_UID, &uid.to_ne_bytes());
@@ -228,8 +247,8 @@ impl Paths {
             request[0] = family as u8;
             let dumped = self.netlink.dump(RTM_GETRULE, &request, |_, message| {
                 if message.len() >= request.len() {
-                    found |= attributes(&message[request.len()..])
-                        .any(|(kind, _)| (FRA_IP_PROTO..=FRA_DPORT_RANGE).contains(&kind));
+                    found |=
+                        attributes(&message[request.len()..]).any(|(kind, _)| kind >= FRA_IP_PROTO);
                 }
             });
             match dumped {

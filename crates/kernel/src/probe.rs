@@ -38,6 +38,8 @@ pub struct Outgoing {
     pub device: u32,
     /// The user that owns it.
     pub uid: u32,
+    /// The user and the group that opened it.
+    pub opener: (u32, u32),
 }
 
 /// What became of a probe: when it was handed to the kernel, in nanoseconds
@@ -50,6 +52,7 @@ struct Route {
     mark: u32,
     device: u32,
     uid: u32,
+    opener: (u32, u32),
 }
 
 /// Sends probes in one namespace.
@@ -77,6 +80,7 @@ impl<'n> ProbeSender<'n> {
                 mark: 0,
                 device: 0,
                 uid: 0,
+                opener: (0, 0),
             })?
             .doing(|| "opening a raw socket".into())?;
         Ok(sender)
@@ -96,6 +100,7 @@ impl<'n> ProbeSender<'n> {
                 mark: outgoing.mark,
                 device: outgoing.device,
                 uid: outgoing.uid,
+                opener: outgoing.opener,
             };
             groups.entry(route).or_default().push(index);
         }
@@ -138,12 +143,15 @@ fn open_socket(route: Route) -> io::Result<OwnedFd> {
         AddressFamily::INET
     };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = socket_with(
-        family,
-        SocketType::RAW,
-        flags,
-        Some(rustix::net::ipproto::RAW),
-    )?;
+    let open = || {
+        socket_with(
+            family,
+            SocketType::RAW,
+            flags,
+            Some(rustix::net::ipproto::RAW),
+        )
+    };
+    let socket = with_opener(route.opener, open)??;
     // Refused without CAP_NET_ADMIN: the default buffer is enough for that user.
     let _ = sockopt::set_socket_send_buffer_size_force(&socket, 4 << 20);
     let set = |level: i32, option: i32, value: u32| set_option(&socket, level, option, value);
@@ -160,12 +168,48 @@ fn open_socket(route: Route) -> io::Result<OwnedFd> {
     if route.device != 0 {
         set(libc::SOL_SOCKET, libc::SO_BINDTOIFINDEX, route.device)?;
     }
-    if route.uid != 0 {
-        // The owner of a socket is that of its inode (sockfs_setattr): rules
-        // by user then apply as they do to the probed socket.
+    if route.uid != route.opener.0 {
+        // What routing rules go by is the owner of the inode
+        // (sockfs_setattr), which can have changed since it was opened.
         rustix::fs::fchown(&socket, Some(rustix::fs::Uid::from_raw(route.uid)), None)?;
     }
     Ok(socket)
+}
+
+/// Runs `action` as this user and group, as far as files and sockets that it
+/// opens are concerned: rules by user (`meta skuid`, `-m owner`) look at who
+/// opened a socket. This thread alone changes, and changes back.
+fn with_opener<T>((uid, gid): (u32, u32), action: impl FnOnce() -> T) -> io::Result<T> {
+    let set = |uid: u32, gid: u32| {
+        // SAFETY: both take a number and change this thread's credentials.
+        // They return the former id; whether it worked is asked with an
+        // impossible one.
+        unsafe {
+            libc::setfsgid(gid);
+            libc::setfsuid(uid);
+            (
+                libc::setfsuid(u32::MAX).cast_unsigned(),
+                libc::setfsgid(u32::MAX).cast_unsigned(),
+            )
+        }
+    };
+    // SAFETY: an impossible id changes nothing and returns the current one.
+    let own = unsafe {
+        (
+            libc::setfsuid(u32::MAX).cast_unsigned(),
+            libc::setfsgid(u32::MAX).cast_unsigned(),
+        )
+    };
+    if own == (uid, gid) {
+        return Ok(action());
+    }
+    if set(uid, gid) != (uid, gid) {
+        set(own.0, own.1);
+        return Err(io::Error::from_raw_os_error(libc::EPERM));
+    }
+    let result = action();
+    assert_eq!(set(own.0, own.1), own, "taking back this thread's own user");
+    Ok(result)
 }
 
 /// Sets an integer socket option.
@@ -201,7 +245,7 @@ struct Packet {
 /// Room for one ancillary message with a packet info, aligned as a header is.
 #[repr(C, align(8))]
 #[derive(Clone, Copy)]
-struct Control([u8; 64]);
+struct Control([u8; 96]);
 
 fn send_batch(
     socket: &OwnedFd,
@@ -307,7 +351,7 @@ fn packet(outgoing: &Outgoing) -> io::Result<Packet> {
     };
     let mut bytes = [0; MAX_PROBE_LEN];
     let length = probe.write(&mut bytes).map_err(io::Error::other)?;
-    let (control, control_length) = control(probe.local.ip(), *device);
+    let (control, control_length) = control(probe.local.ip(), *device, probe.ip.traffic_class);
     Ok(Packet {
         bytes,
         length,
@@ -318,33 +362,46 @@ fn packet(outgoing: &Outgoing) -> io::Result<Packet> {
     })
 }
 
-/// A packet info that names the source address, so that routing rules by
-/// source apply as they do to the real socket.
-fn control(local: IpAddr, device: u32) -> (Control, usize) {
-    let (level, kind, info) = match local {
+/// Ancillary messages: the source address and the type of service, so that
+/// routing rules by either apply as they do to the real socket.
+fn control(local: IpAddr, device: u32, traffic_class: u8) -> (Control, usize) {
+    let mut control = Control([0; 96]);
+    let mut length = 0;
+    let class = u32::from(traffic_class).to_ne_bytes();
+    match local {
         // struct in_pktinfo: index, source, destination
         IpAddr::V4(v4) => {
-            let mut info = device.to_ne_bytes().to_vec();
-            info.extend_from_slice(&v4.octets());
-            info.extend_from_slice(&[0; 4]);
-            (libc::IPPROTO_IP, libc::IP_PKTINFO, info)
+            let mut info = [0; 12];
+            info[..4].copy_from_slice(&device.to_ne_bytes());
+            info[4..8].copy_from_slice(&v4.octets());
+            control.push(&mut length, libc::IPPROTO_IP, libc::IP_PKTINFO, &info);
+            control.push(&mut length, libc::IPPROTO_IP, libc::IP_TOS, &class);
         }
         // struct in6_pktinfo: source, index
         IpAddr::V6(v6) => {
-            let mut info = v6.octets().to_vec();
-            info.extend_from_slice(&device.to_ne_bytes());
-            (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info)
+            let mut info = [0; 20];
+            info[..16].copy_from_slice(&v6.octets());
+            info[16..].copy_from_slice(&device.to_ne_bytes());
+            control.push(&mut length, libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &info);
+            control.push(&mut length, libc::IPPROTO_IPV6, libc::IPV6_TCLASS, &class);
         }
-    };
-    // struct cmsghdr: length as size_t, level, type, then the data.
-    const HEADER: usize = size_of::<usize>() + 8;
-    let mut control = Control([0; 64]);
-    let length = HEADER + info.len();
-    control.0[..size_of::<usize>()].copy_from_slice(&length.to_ne_bytes());
-    control.0[HEADER - 8..HEADER - 4].copy_from_slice(&level.to_ne_bytes());
-    control.0[HEADER - 4..HEADER].copy_from_slice(&kind.to_ne_bytes());
-    control.0[HEADER..length].copy_from_slice(&info);
-    (control, length.next_multiple_of(size_of::<usize>()))
+    }
+    (control, length)
+}
+
+impl Control {
+    /// Appends one message: `struct cmsghdr` (length as size_t, level, type),
+    /// the data, and padding.
+    fn push(&mut self, length: &mut usize, level: i32, kind: i32, data: &[u8]) {
+        const HEADER: usize = size_of::<usize>() + 8;
+        let message = &mut self.0[*length..];
+        let size = HEADER + data.len();
+        message[..size_of::<usize>()].copy_from_slice(&size.to_ne_bytes());
+        message[HEADER - 8..HEADER - 4].copy_from_slice(&level.to_ne_bytes());
+        message[HEADER - 4..HEADER].copy_from_slice(&kind.to_ne_bytes());
+        message[HEADER..size].copy_from_slice(data);
+        *length += size.next_multiple_of(size_of::<usize>());
+    }
 }
 
 fn copy(error: &io::Error) -> io::Error {

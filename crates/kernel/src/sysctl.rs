@@ -22,6 +22,9 @@ pub struct Settings {
     pub default_ttl: u8,
     /// `net.ipv6.conf.default.hop_limit`.
     pub default_hop_limit: u8,
+    /// Whether the choice among equal routes goes by more than addresses
+    /// (`fib_multipath_hash_policy`).
+    pub multipath_by_ports: bool,
     /// Whether IPv6 flow labels are derived from the flow's hash.
     pub auto_flow_labels: bool,
 }
@@ -35,6 +38,7 @@ impl Default for Settings {
             retries2: 15,
             default_ttl: 64,
             default_hop_limit: 64,
+            multipath_by_ports: false,
             auto_flow_labels: true,
         }
     }
@@ -59,6 +63,8 @@ impl Settings {
             retries2: read("ipv4/tcp_retries2", default.retries2),
             default_ttl: read("ipv4/ip_default_ttl", default.default_ttl),
             default_hop_limit: read("ipv6/conf/default/hop_limit", default.default_hop_limit),
+            multipath_by_ports: read("ipv4/fib_multipath_hash_policy", 0_i32) != 0
+                || read("ipv6/fib_multipath_hash_policy", 0_i32) != 0,
             auto_flow_labels: read("ipv6/auto_flowlabels", 1_i32) != 0,
         }
     }

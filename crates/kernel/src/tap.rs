@@ -49,6 +49,9 @@ pub struct Sighting {
     pub acceptable: u32,
     /// Segments from the peer with RST.
     pub resets: u32,
+    /// Interfaces that probes left by, 0 where there is none: a VLAN or a bond
+    /// comes before what is below it.
+    pub left_by: [u32; 4],
 }
 
 /// The tap of one namespace. It ends when dropped.
@@ -144,6 +147,7 @@ impl Tap {
             heard: seen.heard,
             acceptable: seen.acceptable,
             resets: seen.resets,
+            left_by: seen.out_ifindex,
         }
     }
 }

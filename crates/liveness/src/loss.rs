@@ -106,6 +106,25 @@ impl Answers {
     }
 }
 
+/// The loss to assume of a connection that retransmitted so many of its
+/// segments: twice that share, as both a probe and its answer can be lost,
+/// and at least [`FLOOR`]. One retransmission is no history.
+#[must_use]
+pub fn assumed_loss(retransmitted: u32, segments: u32) -> f64 {
+    if retransmitted < 2 {
+        return FLOOR;
+    }
+    let share = f64::from(retransmitted) / f64::from(segments.max(retransmitted));
+    (2.0 * share).clamp(FLOOR, 0.9)
+}
+
+/// Probes whose exchanges are all lost with a chance of at most `error`, when
+/// each is lost with the chance `loss`.
+#[must_use]
+pub fn probes_against(loss: f64, error: f64) -> u32 {
+    ((error.ln() + 1e-9) / loss.ln()).ceil() as u32
+}
+
 /// Probes that a silent connection must have been sent before it can be
 /// called dead.
 ///
@@ -114,7 +133,7 @@ impl Answers {
 /// the allowed chance that a living peer lost every exchange.
 #[must_use]
 pub fn required_probes(host: &Answers, overall: &Answers, rounds: u32, error: f64) -> u32 {
-    let floor = ((error.ln() + 1e-9) / FLOOR.ln()).ceil() as u32;
+    let floor = probes_against(FLOOR, error);
     let from_overall = if overall.saw_loss() {
         overall.required(rounds, error)
     } else {
@@ -174,6 +193,14 @@ mod tests {
         assert_eq!(required_probes(&none, &none, 3, ERROR), 3);
         assert_eq!(required_probes(&none, &answers(&[480]), 3, ERROR), 3);
         assert_eq!(required_probes(&none, &none, 3, 1e-9), 5);
+    }
+
+    #[test]
+    fn a_connection_that_retransmitted_much_is_given_more_probes() {
+        assert_eq!(probes_against(assumed_loss(0, 0), ERROR), 3);
+        assert_eq!(probes_against(assumed_loss(1, 1), ERROR), 3);
+        assert_eq!(probes_against(assumed_loss(5, 100), ERROR), 6);
+        assert!(probes_against(assumed_loss(300, 400), ERROR) > 100);
     }
 
     #[test]

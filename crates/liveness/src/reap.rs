@@ -9,6 +9,8 @@
 use crate::check::{Checked, Dead};
 use crate::journal::Journal;
 use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tcpalive_connections::Owner;
 use tcpalive_kernel::destroy::{Destroyed, Method, destroy};
 use tcpalive_kernel::netns::Namespace;
@@ -85,10 +87,13 @@ pub struct Reap<'a> {
     pub method: Method,
     /// Where it is noted.
     pub journal: &'a mut Journal,
+    /// Set from outside to stop between two batches.
+    pub stop: &'a AtomicBool,
 }
 
 impl Reap<'_> {
-    /// Destroys these connections batch by batch, and tells `done` of each.
+    /// Destroys these connections batch by batch, and tells `done` of each;
+    /// those it was not told of when it was stopped were not touched.
     /// `owners` is asked who holds one, for the journal.
     ///
     /// # Errors
@@ -108,6 +113,9 @@ impl Reap<'_> {
                 .collect();
             // Few passes over a large table: each walks all of its sockets.
             for batch in here.chunks(BATCH.max(here.len() / 8)) {
+                if self.stop.load(Ordering::Relaxed) {
+                    return Ok(());
+                }
                 let (silent, heard): (Vec<&Dead>, Vec<&Dead>) = batch
                     .iter()
                     .copied()
@@ -120,7 +128,13 @@ impl Reap<'_> {
                 }
                 sync(self.journal)?;
                 let condemned: Vec<_> = silent.iter().map(|dead| dead.condemned).collect();
-                let results = destroy(self.sweeper, namespace, &condemned, self.method)?;
+                let results = destroy(
+                    self.sweeper,
+                    namespace,
+                    &condemned,
+                    self.method,
+                    &|socket| wire_is_silent(self.checked, index, socket.local, socket.remote),
+                )?;
                 for (dead, destroyed) in silent.iter().zip(results) {
                     let fate = Fate::from(destroyed);
                     self.journal.result(dead, &fate);
@@ -153,8 +167,22 @@ fn sync(journal: &mut Journal) -> Result<(), ReapError> {
 
 /// Whether the wire has been as silent as the socket since the proof.
 fn is_still_silent(checked: &Checked, dead: &Dead) -> bool {
-    checked.taps[dead.namespace].as_ref().is_some_and(|tap| {
-        let seen = tap.sighting(dead.connection.local, dead.connection.remote);
+    let Dead {
+        namespace,
+        connection,
+        ..
+    } = dead;
+    wire_is_silent(checked, *namespace, connection.local, connection.remote)
+}
+
+fn wire_is_silent(
+    checked: &Checked,
+    namespace: usize,
+    local: SocketAddr,
+    remote: SocketAddr,
+) -> bool {
+    checked.taps[namespace].as_ref().is_some_and(|tap| {
+        let seen = tap.sighting(local, remote);
         seen.heard == 0 && seen.resets == 0
     })
 }

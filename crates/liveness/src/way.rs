@@ -7,25 +7,11 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::net::IpAddr;
 use tcpalive_kernel::Result;
 use tcpalive_kernel::netns::Namespace;
+pub use tcpalive_kernel::path::Flow;
 use tcpalive_kernel::path::{Device, Neighbour, Paths, Route};
-
-/// What decides about a route.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Flow {
-    /// Source address.
-    pub local: IpAddr,
-    /// Destination address.
-    pub remote: IpAddr,
-    /// `SO_MARK`.
-    pub mark: u32,
-    /// Bound device, or 0.
-    pub device: u32,
-    /// The user that owns the socket.
-    pub uid: u32,
-}
+use tcpalive_kernel::sysctl::Settings;
 
 /// What is known of the way to a peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +36,7 @@ pub struct Ways {
     routes: HashMap<Flow, std::result::Result<Route, String>>,
     /// As they were at the last look.
     routes_now: HashMap<Flow, std::result::Result<Route, String>>,
-    /// A routing rule looks at protocols or ports.
+    /// A routing rule, or the choice among equal routes, looks at ports.
     rules_look_at_ports: bool,
     answered: HashSet<Route>,
     solicited: HashSet<Route>,
@@ -65,7 +51,8 @@ impl Ways {
     pub fn open(namespace: &Namespace) -> Result<Self> {
         let mut paths = Paths::open(namespace)?;
         let at_start = paths.devices().unwrap_or_default();
-        let rules_look_at_ports = paths.rules_look_at_ports().unwrap_or(true);
+        let rules_look_at_ports = paths.rules_look_at_ports().unwrap_or(true)
+            || Settings::of(namespace)?.multipath_by_ports;
         Ok(Self {
             paths,
             rules_look_at_ports,
@@ -100,11 +87,28 @@ impl Ways {
         }
     }
 
-    /// A peer answered over this way.
-    pub fn answered(&mut self, flow: &Flow) {
-        if let Ok(route) = self.route(flow) {
-            self.answered.insert(route);
-        }
+    /// A peer answered over this way. Returns whether that says anything about
+    /// the network: this host answers itself in any outage.
+    pub fn answered(&mut self, flow: &Flow) -> bool {
+        let Ok(route) = self.route(flow) else {
+            return false;
+        };
+        self.answered.insert(route);
+        !route.is_local
+    }
+
+    /// Whether the way leads out of this host.
+    pub fn leads_out(&mut self, flow: &Flow) -> bool {
+        self.route(flow).is_ok_and(|route| !route.is_local)
+    }
+
+    /// How an interface is called.
+    #[must_use]
+    pub fn device_name(&self, index: u32) -> String {
+        self.at_start.get(&index).map_or_else(
+            || format!("interface {index}"),
+            |device| device.name.clone(),
+        )
     }
 
     /// Has the next hop of this way asked whether it is there, once, unless
@@ -138,7 +142,7 @@ impl Ways {
         }
         if self.rules_look_at_ports && ask(&mut self.paths, flow, Some(ports)) != Ok(route) {
             return Way::Broken(
-                "a routing rule that looks at protocols or ports sends the connection another way than probes".into(),
+                "a routing rule, or the choice among equal routes, goes by ports and sends the connection another way than probes".into(),
             );
         }
         if let Some(judged) = self.judged.get(&route) {
@@ -201,22 +205,13 @@ fn ask(
     flow: &Flow,
     tcp_ports: Option<(u16, u16)>,
 ) -> std::result::Result<Route, String> {
-    paths
-        .route(
-            flow.local,
+    paths.route(flow, tcp_ports).map_err(|error| {
+        format!(
+            "there is no route to {}: {}",
             flow.remote,
-            flow.mark,
-            flow.device,
-            flow.uid,
-            tcp_ports,
+            explain_route_error(&error)
         )
-        .map_err(|error| {
-            format!(
-                "there is no route to {}: {}",
-                flow.remote,
-                explain_route_error(&error)
-            )
-        })
+    })
 }
 
 fn explain_route_error(error: &io::Error) -> String {

@@ -118,10 +118,39 @@ impl BpfSweeper {
         &mut self,
         namespace: &Namespace,
         selection: &Selection,
+        visit: impl FnMut(&Swept<'_>),
+    ) -> Result<SweepCount> {
+        self.sweep_sockets(namespace, selection, false, visit)
+    }
+
+    /// The same with what probes are built from: only then does
+    /// [`Swept::transmission`] give anything.
+    ///
+    /// # Errors
+    /// When the namespace cannot be entered or the iterator cannot be read.
+    pub fn sweep_for_probing(
+        &mut self,
+        namespace: &Namespace,
+        selection: &Selection,
+        visit: impl FnMut(&Swept<'_>),
+    ) -> Result<SweepCount> {
+        self.sweep_sockets(namespace, selection, true, visit)
+    }
+
+    fn sweep_sockets(
+        &mut self,
+        namespace: &Namespace,
+        selection: &Selection,
+        for_probing: bool,
         mut visit: impl FnMut(&Swept<'_>),
     ) -> Result<SweepCount> {
+        // The kernel's tables are the whole host's: an empty namespace costs
+        // as much as a full one.
+        if !namespace.has_tcp_sockets()? {
+            return Ok(SweepCount::default());
+        }
         let settings = Settings::of(namespace)?;
-        let iterator = self.iterate(namespace, selection, |this| &this.sockets)?;
+        let iterator = self.iterate(namespace, selection, for_probing, |this| &this.sockets)?;
         let (clock, sizes) = (self.clock, self.sizes);
         let mut seen = Seen::default();
         let mut count = SweepCount::default();
@@ -136,7 +165,7 @@ impl BpfSweeper {
                 count.seen += 1;
                 visit(&Swept {
                     connection,
-                    record: Some((record, &settings, &clock)),
+                    record: for_probing.then_some((record, &settings, &clock)),
                 });
             }
         })
@@ -160,7 +189,7 @@ impl BpfSweeper {
         selection: &Selection,
         mut visit: impl FnMut(&Pulse),
     ) -> Result<()> {
-        let iterator = self.iterate(namespace, &selection.lasting(), |this| &this.pulses)?;
+        let iterator = self.iterate(namespace, &selection.lasting(), false, |this| &this.pulses)?;
         read_records::<Pulse>(iterator, |pulse| visit(pulse)).doing(|| {
             format!(
                 "sweeping the sockets of network namespace {}",
@@ -186,6 +215,7 @@ impl BpfSweeper {
         &mut self,
         namespace: &Namespace,
         selection: &Selection,
+        for_probing: bool,
         link: impl Fn(&Self) -> &Link,
     ) -> Result<OwnedFd> {
         let variables = self
@@ -194,7 +224,10 @@ impl BpfSweeper {
             .bss_data
             .as_deref_mut()
             .expect("the object has variables");
-        variables.selection = kernel_selection(selection, &self.clock);
+        variables.selection = tcpalive_selection {
+            for_probing: u32::from(for_probing),
+            ..kernel_selection(selection, &self.clock)
+        };
         let opening = || {
             format!(
                 "opening the iterator over network namespace {}",
@@ -300,6 +333,7 @@ fn kernel_selection(selection: &Selection, clock: &KernelClock) -> tcpalive_sele
         local_mask,
         remote,
         remote_mask,
+        for_probing: 0,
     }
 }
 

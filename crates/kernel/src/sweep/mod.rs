@@ -44,8 +44,8 @@ pub struct Swept<'a> {
 }
 
 impl Swept<'_> {
-    /// What a probe is built from and a stall is judged by; `None` where the
-    /// backend cannot read it, and for sockets that send nothing (time-wait,
+    /// What a probe is built from and a stall is judged by; `None` unless the
+    /// sweep was [for probing](BpfSweeper::sweep_for_probing), and for sockets that send nothing (time-wait,
     /// request sockets, listeners).
     #[must_use]
     pub fn transmission(&self) -> Option<Transmission> {

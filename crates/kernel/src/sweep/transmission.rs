@@ -77,6 +77,10 @@ pub struct Transmission {
     pub srtt_us: u32,
     /// Milliseconds after which the kernel gives up on unacknowledged data.
     pub gives_up_ms: u64,
+    /// Segments retransmitted in the connection's life.
+    pub total_retransmitted: u32,
+    /// Segments with data sent in the connection's life.
+    pub data_segments_out: u32,
     /// What of the IP header a probe takes from the socket.
     pub ip: IpFields,
     /// `SO_MARK`.
@@ -84,6 +88,10 @@ pub struct Transmission {
     /// `SO_BINDTODEVICE` as an interface index, 0 for none; also the scope of
     /// link-local addresses.
     pub bound_device: u32,
+    /// Who opened the socket, as netfilter sees it: user and group.
+    pub opener: (u32, u32),
+    /// Interface that its last packet came in by, if it is known.
+    pub received_by: Option<u32>,
     /// Subflow of an MPTCP connection.
     pub is_mptcp: bool,
     /// No program can reach the socket any more.
@@ -139,6 +147,10 @@ impl Transmission {
                 timeout => u64::from(timeout),
             },
             ip: ip_fields(record, settings, ipv6),
+            total_retransmitted: record.total_retrans,
+            data_segments_out: record.data_segs_out,
+            opener: (record.fsuid, record.fsgid),
+            received_by: (record.rx_ifindex != 0).then_some(record.rx_ifindex),
             mark: record.mark,
             bound_device: record.bound_dev_if,
             is_mptcp: record.flags & FLAG_MPTCP != 0,

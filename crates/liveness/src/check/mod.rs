@@ -27,6 +27,10 @@ const POLL: Duration = Duration::from_millis(20);
 /// Between two looks at the sockets at least, unless everybody was heard.
 const TICK: Duration = Duration::from_millis(50);
 
+/// A round that comes so much later than planned says that this host stood
+/// still: a suspended machine, or one that is badly overloaded.
+const PAUSE: Duration = Duration::from_secs(2);
+
 /// How a check is done.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CheckOptions {
@@ -159,6 +163,10 @@ impl Check<'_> {
             options: self.options,
             overall: Answers::default(),
             start_ns: clock.now_ns(),
+            next_burst_ns: 0,
+            told_ns: 0,
+            anybody_heard: false,
+            anybody_recent: false,
             progress: Progress::default(),
             dead: self.keep_dead.then(Vec::new),
             observer,
@@ -179,6 +187,7 @@ impl Check<'_> {
         run.start_ns = clock.now_ns();
         let stopped = || self.stop.load(Ordering::Relaxed);
         let mut judged_ns = None;
+        let mut planned_ns = u64::MAX;
         let mut looked_early_at = 0;
         while sites.iter().any(Site::has_open) && !stopped() {
             // What was swept just now needs no second look before the first probe.
@@ -188,7 +197,10 @@ impl Check<'_> {
                 }
             }
             let now_ns = clock.now_ns();
-            if judged_ns.replace(now_ns).is_some() {
+            // After a pause of this host nothing is known of what came
+            // meanwhile: silence is judged after another probe.
+            let paused = now_ns.saturating_sub(planned_ns) > PAUSE.as_nanos() as u64;
+            if judged_ns.replace(now_ns).is_some() && !paused {
                 for site in &mut sites {
                     site.judge(now_ns, &mut run);
                 }
@@ -200,6 +212,7 @@ impl Check<'_> {
             let Some(wake_ns) = sites.iter().filter_map(Site::wake_ns).min() else {
                 break;
             };
+            planned_ns = wake_ns;
             let wake_ns = wake_ns.max(clock.now_ns() + TICK.as_nanos() as u64);
             let open: usize = sites.iter().map(Site::count_open).sum();
             while clock.now_ns() < wake_ns && !stopped() {
@@ -237,6 +250,14 @@ struct Run<'o> {
     overall: Answers,
     /// The kernel's monotonic clock when probing began.
     start_ns: u64,
+    /// When the rate allows the next burst of probes.
+    next_burst_ns: u64,
+    /// When progress was told last.
+    told_ns: u64,
+    /// Somebody beyond this host was heard during the check.
+    anybody_heard: bool,
+    /// Some peer beyond this host was heard within the minute before it.
+    anybody_recent: bool,
     progress: Progress,
     dead: Option<Vec<Dead>>,
     observer: &'o mut dyn Observer,
@@ -246,6 +267,14 @@ impl Run<'_> {
     fn decide(&mut self, connection: &Connection, verdict: &Verdict) {
         self.progress.decided += 1;
         self.observer.verdict(connection, verdict);
+    }
+
+    /// Ten times a second, in long rounds.
+    fn tell_progress_sometimes(&mut self, now_ns: u64) {
+        if now_ns.saturating_sub(self.told_ns) >= 100_000_000 {
+            self.told_ns = now_ns;
+            self.tell_progress();
+        }
     }
 
     fn tell_progress(&mut self) {

@@ -3,7 +3,7 @@
 use super::subject::{Look, Movement, Subject};
 use super::{CheckOptions, Run};
 use crate::evidence;
-use crate::loss::Losses;
+use crate::loss::{Losses, assumed_loss, probes_against};
 use crate::way::{Way, Ways};
 use std::collections::HashMap;
 use std::io;
@@ -16,8 +16,8 @@ use tcpalive_kernel::probe::{Outgoing, ProbeSender};
 use tcpalive_kernel::sweep::BpfSweeper;
 use tcpalive_kernel::tap::{Tap, Watch};
 
-/// Probes sent between two looks at the clock.
-const BURST: usize = 64;
+/// Probes sent between two looks at the clock, at most.
+const BURST: u32 = 64;
 /// Probes that are due within so many nanoseconds are sent in one round, each
 /// in its time.
 const ROUND_NS: u64 = 300_000_000;
@@ -36,10 +36,6 @@ pub(super) struct Site<'n> {
     sender: ProbeSender<'n>,
     ways: Ways,
     losses: Losses,
-    /// Somebody was heard during the check.
-    anybody_heard: bool,
-    /// Some peer was heard within the minute before it.
-    anybody_recent: bool,
 }
 
 /// What speaks against a verdict of death.
@@ -61,7 +57,7 @@ impl<'n> Site<'n> {
         run: &mut Run<'_>,
     ) -> Result<Option<Self>> {
         let mut subjects = Vec::new();
-        sweeper.sweep(namespace, selection, |swept| {
+        sweeper.sweep_for_probing(namespace, selection, |swept| {
             if !accept(&swept.connection) {
                 return;
             }
@@ -94,6 +90,10 @@ impl<'n> Site<'n> {
             .collect();
         let tap = Tap::open(namespace, &watches)?;
         drop(watches);
+        let mut ways = Ways::open(namespace)?;
+        run.anybody_recent |= subjects
+            .iter()
+            .any(|subject| subject.heard_recently() && ways.leads_out(&subject.flow()));
         let count = u32::try_from(subjects.len()).expect("fewer sockets than 2³²");
         Ok(Some(Self {
             index,
@@ -108,10 +108,8 @@ impl<'n> Site<'n> {
             round: 0,
             tap,
             sender: ProbeSender::open(namespace, sweeper.clock())?,
-            ways: Ways::open(namespace)?,
+            ways,
             losses: Losses::default(),
-            anybody_heard: false,
-            anybody_recent: subjects.iter().any(Subject::heard_recently),
             subjects,
         }))
     }
@@ -182,8 +180,7 @@ impl<'n> Site<'n> {
                 subject.is_decided = true;
                 let verdict = subject.verdict(outcome, reason, now_ns, &seen);
                 if matches!(outcome, Outcome::Alive | Outcome::Gone) {
-                    self.anybody_heard = true;
-                    self.ways.answered(&subject.flow());
+                    run.anybody_heard |= self.ways.answered(&subject.flow());
                     if subject.sent > 0 {
                         self.losses
                             .record(subject.connection.remote.ip(), subject.sent);
@@ -264,7 +261,9 @@ impl<'n> Site<'n> {
         if waited < schedule.window || since_last < subject.grace(schedule.interval) {
             return Silence::NotYet;
         }
-        let timed_out = waited >= options.timeout.max(schedule.window + schedule.interval);
+        // A slow --rate is not the path's fault.
+        let timed_out = waited >= options.timeout.max(schedule.window + schedule.interval)
+            && subject.tries() >= options.probes;
         let seen = self
             .tap
             .sighting(subject.connection.local, subject.connection.remote);
@@ -291,7 +290,8 @@ impl<'n> Site<'n> {
             subject.left
         };
         // Whatever comes between must not have begun before the last probe.
-        let is_complete = options.trust_silence || subject.last_left();
+        let is_complete =
+            options.trust_silence || (subject.last_left() && subject.has_sent_garbage);
         if counted < required || !is_complete {
             if let Some(errno) = subject.refused.filter(|_| subject.left == 0 || timed_out) {
                 return Silence::ProvesNothing(evidence::refused(&io::Error::from_raw_os_error(
@@ -303,7 +303,8 @@ impl<'n> Site<'n> {
             }
             if subject.left == 0 {
                 return Silence::ProvesNothing(format!(
-                    "the kernel took {} probes, but no interface was seen to send one",
+                    "the kernel took {} probes, but no interface was seen to send one: a rule, or NAT on this very \
+                     host, may stand between",
                     subject.sent
                 ));
             }
@@ -313,13 +314,26 @@ impl<'n> Site<'n> {
                 )
             } else if timed_out {
                 Silence::ProvesNothing(format!(
-                    "{silent}, but exchanges get lost here ({:.0} % seen): chance is ruled out after {required} probes \
-                     only; --timeout allows more",
-                    100.0 * run.overall.loss()
+                    "{silent}, but with the loss here ({:.0} % of exchanges seen lost, {} of {} segments retransmitted \
+                     before) chance is ruled out after {required} probes only; --timeout allows more",
+                    100.0 * run.overall.loss(),
+                    subject.transmission.total_retransmitted,
+                    subject.transmission.data_segments_out,
                 ))
             } else {
                 Silence::NotYet
             };
+        }
+        let strange = subject
+            .transmission
+            .received_by
+            .filter(|device| !options.trust_silence && !seen.left_by.contains(device));
+        if let Some(device) = strange {
+            return Silence::ProvesNothing(format!(
+                "probes leave by {}, but the connection's packets came in by {}: its way is another one",
+                self.ways.device_name(seen.left_by[0]),
+                self.ways.device_name(device)
+            ));
         }
         match way {
             _ if options.trust_silence => Silence::Proves(silent),
@@ -327,7 +341,7 @@ impl<'n> Site<'n> {
             Way::Works => Silence::Proves(silent),
             // The kernel takes some seconds to give up on it.
             Way::Asked if !timed_out => Silence::NotYet,
-            Way::Unknown | Way::Asked if !self.anybody_heard && self.anybody_recent => Silence::ProvesNothing(
+            Way::Unknown | Way::Asked if !run.anybody_heard && run.anybody_recent => Silence::ProvesNothing(
                 "it looks like an outage here: nobody answered, though peers were heard within the last minute, and \
                  the path is not shown to work; --trust-silence calls them dead all the same"
                     .into(),
@@ -365,26 +379,25 @@ impl<'n> Site<'n> {
             }
         }
         due.sort_unstable();
-        let mut sent: u64 = 0;
-        for burst in due.chunks(BURST) {
+        // Small bursts at small rates: fifty a second, at most.
+        let burst_size = (options.rate / 50).clamp(1, BURST) as usize;
+        for burst in due.chunks(burst_size) {
             if stopped() {
                 break;
             }
             // Not ahead of the rate, and none before its time.
-            let in_turn_ns = begin_ns + sent * 1_000_000_000 / u64::from(options.rate.max(1));
             let at_ns = burst
                 .last()
                 .map_or(0, |(due_ns, _)| *due_ns)
-                .max(in_turn_ns);
+                .max(run.next_burst_ns);
             let now_ns = clock.now_ns();
             if at_ns > now_ns {
                 std::thread::sleep(Duration::from_nanos(at_ns - now_ns));
             }
             self.send_burst(burst, clock, run)?;
-            sent += burst.len() as u64;
-            if sent.is_multiple_of(64 * BURST as u64) {
-                run.tell_progress();
-            }
+            let share_ns = burst.len() as u64 * 1_000_000_000 / u64::from(options.rate.max(1));
+            run.next_burst_ns = run.next_burst_ns.max(now_ns) + share_ns;
+            run.tell_progress_sometimes(now_ns);
         }
         Ok(())
     }
@@ -403,7 +416,9 @@ impl<'n> Site<'n> {
             let at = Duration::from_nanos(subject.since_first_ns(now_ns));
             let required = required(&mut self.losses, subject, run);
             subject.awaits_verdict = schedule.is_last(subject.sent, at, required);
-            probes.push(subject.probe(now_ns, schedule.is_garbage(subject.sent, at, required)));
+            let garbage = schedule.is_garbage(subject.sent, at, required);
+            subject.has_sent_garbage |= garbage;
+            probes.push(subject.probe(now_ns, garbage));
         }
         let results = self.sender.send(&probes)?;
         for ((_, index), result) in burst.iter().zip(&results) {
@@ -418,13 +433,17 @@ impl<'n> Site<'n> {
 
 /// Probes that this subject must have been sent before it can be called dead.
 fn required(losses: &mut Losses, subject: &Subject, run: &Run<'_>) -> u32 {
+    let error = run.options.error;
+    let state = &subject.transmission;
+    let assumed = assumed_loss(state.total_retransmitted, state.data_segments_out);
     losses
         .required(
             subject.connection.remote.ip(),
             &run.overall,
             subject.sent,
-            run.options.error,
+            error,
         )
+        .max(probes_against(assumed, error))
         .max(run.options.probes)
 }
 

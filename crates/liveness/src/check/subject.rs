@@ -32,6 +32,8 @@ pub(super) struct Subject {
     pub(super) due_ns: u64,
     /// The last probe before a verdict is out.
     pub(super) awaits_verdict: bool,
+    /// A probe with a garbage byte is among those that were sent.
+    pub(super) has_sent_garbage: bool,
     /// The round in which it was last seen among the sockets.
     pub(super) seen_in: u32,
     /// Data is in flight or waiting.
@@ -77,6 +79,7 @@ impl Subject {
             last_ns: 0,
             due_ns: 0,
             awaits_verdict: false,
+            has_sent_garbage: false,
             seen_in: 0,
             wire_heard: (false, false),
             peer_answers: false,
@@ -100,6 +103,7 @@ impl Subject {
             mark: self.transmission.mark,
             device: self.transmission.bound_device,
             uid: self.connection.uid,
+            traffic_class: self.transmission.ip.traffic_class,
         }
     }
 
@@ -208,6 +212,7 @@ impl Subject {
             mark: state.mark,
             device: state.bound_device,
             uid: self.connection.uid,
+            opener: state.opener,
         }
     }
 
@@ -237,6 +242,11 @@ impl Subject {
         let since_first = Duration::from_nanos(self.last_ns - self.first_ns);
         let next = schedule.next(self.tries(), since_first);
         self.due_ns = self.first_ns + next.as_nanos() as u64;
+        if self.awaits_verdict {
+            // The last one is given the time that answers take here.
+            let patience = self.grace(schedule.interval).as_nanos() as u64;
+            self.due_ns = self.due_ns.max(self.last_ns + patience);
+        }
     }
 
     /// Nanoseconds from the first probe until `now_ns`; 0 before it.

@@ -183,6 +183,7 @@ fn a_process_that_reaps() {
         checked: &checked,
         method,
         journal: &mut journal,
+        stop: &std::sync::atomic::AtomicBool::new(false),
     };
     reap.run(&dead, &|_| Vec::new(), &mut |_, fate| {
         assert!(matches!(fate, Fate::Destroyed));

@@ -75,6 +75,13 @@ const A_WHILE: CheckOptions = CheckOptions {
     ..QUICK
 };
 
+/// Long enough for another probe after the third, and another verdict.
+const A_LONG_WHILE: CheckOptions = CheckOptions {
+    window: Some(Duration::from_secs(8)),
+    timeout: Duration::from_secs(10),
+    ..QUICK
+};
+
 #[test]
 fn a_route_that_is_lost_after_some_probes_proves_nothing() {
     let world = cable("losesroute");
@@ -111,7 +118,7 @@ fn a_firewall_that_begins_to_drop_after_some_probes_proves_nothing() {
     let world = cable("begins");
     let _pairs = open(&world.a, &world.b, 3333, 3);
     faults::cut(&world.a, B).unwrap();
-    let done = check_after(&world.b, A_WHILE, 9, || {
+    let done = check_after(&world.b, A_LONG_WHILE, 9, || {
         faults::cut(&world.b, A).unwrap();
     });
     done.verdicts
@@ -123,7 +130,7 @@ fn a_firewall_that_begins_to_swallow_after_some_probes_proves_nothing() {
     let world = cable("swallows");
     let _pairs = open(&world.a, &world.b, 3333, 3);
     faults::cut(&world.a, B).unwrap();
-    let done = check_after(&world.b, A_WHILE, 9, || {
+    let done = check_after(&world.b, A_LONG_WHILE, 9, || {
         world.b.nft(SWALLOW).unwrap();
     });
     done.verdicts.all(

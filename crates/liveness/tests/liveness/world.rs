@@ -200,6 +200,7 @@ impl Done {
             checked: &self.checked,
             method,
             journal,
+            stop: &std::sync::atomic::AtomicBool::new(false),
         };
         reap.run(&dead, &|_| Vec::new(), &mut |dead, fate| {
             let known = fates.insert(dead.connection.remote, fate);

@@ -13,7 +13,7 @@ use tcpalive_kernel::destroy::{Method, best_method};
 use tcpalive_liveness::Dead;
 use tcpalive_liveness::journal::{DEFAULT_PATH, Journal};
 use tcpalive_liveness::own::OwnSession;
-use tcpalive_liveness::reap::{self, ReapError};
+use tcpalive_liveness::reap;
 
 /// Bytes of JSON that are gathered before they are written.
 const CHUNK: usize = 64 << 10;
@@ -148,21 +148,35 @@ pub fn run(args: &Args, presentation: Presentation) -> Result<Found, Failure> {
                     Some(DestroyBy::Netlink) => Method::SockDiag,
                     None => best_method(),
                 };
-                reap::Reap {
+                let reap = reap::Reap {
                     sweeper,
                     namespaces,
                     checked: &checked,
                     method,
                     journal,
-                }
-                .run(
+                    stop: &stop,
+                };
+                let mut told = 0;
+                let ended = reap.run(
                     &dead,
                     &|dead| owners.of(dead.connection.inode).to_vec(),
                     &mut |dead, fate| {
+                        told += 1;
                         let detail = fate.detail().unwrap_or_else(|| dead.verdict.reason.clone());
                         emit(dead, shown(&fate), &detail);
                     },
-                )?;
+                );
+                // What was done is told before why it was not all.
+                let rest = dead.len() - told;
+                refused = match ended {
+                    Err(error) => Some(Failure::Midway(format!(
+                        "{error}; {rest} dead connections were left alone"
+                    ))),
+                    Ok(()) if rest > 0 => Some(Failure::Midway(format!(
+                        "stopped; {rest} dead connections were left alone"
+                    ))),
+                    Ok(()) => None,
+                };
             } else {
                 dead.iter()
                     .for_each(|dead| emit(dead, Fate::WouldDestroy, &dead.verdict.reason));
@@ -230,15 +244,6 @@ fn shown(fate: &reap::Fate) -> Fate {
         reap::Fate::AlreadyClosed => Fate::AlreadyClosed,
         reap::Fate::Changed(_) => Fate::Changed,
         reap::Fate::Failed(_) => Fate::Failed,
-    }
-}
-
-impl From<ReapError> for Failure {
-    fn from(error: ReapError) -> Self {
-        match error {
-            ReapError::Kernel(error) => error.into(),
-            error @ ReapError::Journal { .. } => Self::Midway(error.to_string()),
-        }
     }
 }
 
