@@ -8,6 +8,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 BUILD_PACKAGES := clang llvm libelf-dev zlib1g-dev pkg-config make gcc libc6-dev
 LAB_PACKAGES := iproute2 nftables
 TEST_PACKAGES := tcpdump netcat-openbsd python3 procps util-linux
+TEST_THREADS ?= 10
 AS_ROOT := $(if $(SUDO),CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="sudo -E" CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="sudo -E")
 BINARY = $(shell cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release/tcpalive
 
@@ -49,7 +50,8 @@ lint:
 	./scripts/check-purity
 
 test: packages-test lint
-	$(AS_ROOT) cargo test --workspace --locked
+	# Tests mostly wait, each in namespaces of its own.
+	$(AS_ROOT) RUST_TEST_THREADS=$(TEST_THREADS) cargo test --workspace --locked
 
 bench: packages-test
 	cargo build --release --locked -p tcpalive

