@@ -51,7 +51,7 @@ lint:
 
 test: packages-test lint
 	# Tests mostly wait, each in namespaces of its own.
-	$(AS_ROOT) RUST_TEST_THREADS=$(TEST_THREADS) cargo test --workspace --locked
+	$(AS_ROOT) RUST_TEST_THREADS=$(TEST_THREADS) cargo test --workspace --locked --no-fail-fast
 
 bench: packages-test
 	cargo build --release --locked -p tcpalive

@@ -79,6 +79,11 @@ fn netlink_tells_the_same_as_bpf_and_does_not_guess_the_rest() {
             "last_data_in_ms",
             "last_data_out_ms",
         ] {
+            // What is in flight is retransmitted between the two sweeps.
+            if key == "last_data_out_ms" && one["unacked_bytes"] != 0 {
+                assert_eq!(one[key].is_u64(), other[key].is_u64());
+                continue;
+            }
             match (one[key].as_u64(), other[key].as_u64()) {
                 (Some(earlier), Some(later)) => {
                     assert!(later + 20 >= earlier, "{key} of\n{one}\n{other}");
