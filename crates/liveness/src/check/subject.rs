@@ -328,3 +328,109 @@ pub(super) enum Movement {
     /// The stream moved, one way or the other.
     Progress,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tcpalive_connections::{KeepAlive, Origin};
+    use tcpalive_segment::IpFields;
+
+    fn subject(srtt_us: u32) -> Subject {
+        let keepalive = KeepAlive {
+            enabled: false,
+            idle_s: 7200,
+            interval_s: 75,
+            count: 9,
+            from: Origin::Sysctl,
+            user_timeout_ms: 0,
+        };
+        let connection = Connection {
+            netns: 1,
+            cookie: 1,
+            local: "192.0.2.1:3333".parse().unwrap(),
+            remote: "192.0.2.2:40000".parse().unwrap(),
+            state: State::Established,
+            uid: 0,
+            inode: 1,
+            cgroup_id: None,
+            keepalive: Some(keepalive),
+            probes_out: Some(0),
+            last_heard_ms: Some(3_600_000),
+            last_ack_ms: Some(3_600_000),
+            last_data_in_ms: Some(3_600_000),
+            last_data_out_ms: Some(3_600_000),
+            unacked_bytes: Some(0),
+            unsent_bytes: Some(0),
+            retransmits: Some(0),
+            memory_bytes: 3584,
+        };
+        let transmission = Transmission {
+            snd_una: 1000,
+            snd_nxt: 1000,
+            write_seq: 1000,
+            rcv_nxt: 5000,
+            window: 500,
+            peer_window: 65_536,
+            window_scale: 7,
+            timestamps: None,
+            heard: (1, 1),
+            packets_out: 0,
+            retransmits: 0,
+            retransmitting_ms: None,
+            persisting: false,
+            probes_out: 0,
+            rto_ms: 204,
+            srtt_us,
+            gives_up_ms: 924_600,
+            total_retransmitted: 0,
+            data_segments_out: 10,
+            ip: IpFields {
+                ttl: 64,
+                traffic_class: 0,
+                dont_fragment: true,
+                flow_label: 0,
+            },
+            mark: 0,
+            bound_device: 0,
+            opener: (0, 0),
+            received_by: None,
+            is_mptcp: false,
+            is_orphan: false,
+            is_signed: false,
+            is_ipsec: false,
+        };
+        Subject::new(connection, transmission)
+    }
+
+    /// Once it waited one interval only, was found to need four round-trip
+    /// times, and was sent another probe, for ever.
+    #[test]
+    fn the_verdict_on_a_slow_peer_waits_for_its_answer_and_no_longer() {
+        let schedule = Schedule::new(3, Duration::from_secs(1), Duration::ZERO);
+        let mut slow = subject(408_000);
+        slow.awaits_verdict = true;
+        slow.note_sent(&Ok(10_000_000_000), 10_000_000_000, &schedule);
+        assert_eq!(slow.grace(schedule.interval), Duration::from_millis(1_632));
+        assert_eq!(slow.due_ns, 11_632_000_000);
+        let mut quick = subject(300);
+        quick.awaits_verdict = true;
+        quick.note_sent(&Ok(10_000_000_000), 10_000_000_000, &schedule);
+        assert_eq!(quick.due_ns, 11_000_000_000);
+    }
+
+    #[test]
+    fn a_probe_that_was_refused_is_no_probe_that_left() {
+        let schedule = Schedule::new(3, Duration::from_secs(1), Duration::ZERO);
+        let mut subject = subject(300);
+        subject.note_sent(
+            &Err(std::io::Error::from_raw_os_error(libc::EPERM)),
+            5,
+            &schedule,
+        );
+        assert_eq!(
+            (subject.sent, subject.left, subject.last_left()),
+            (0, 0, false)
+        );
+        assert_eq!(subject.refused, Some(libc::EPERM));
+    }
+}

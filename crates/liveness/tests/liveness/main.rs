@@ -9,6 +9,7 @@
 //! * [`segments`]: the probes on the wire.
 //! * [`quiet`]: what programs notice of a check: nothing.
 //! * [`paths`]: silence that may be the fault of this side.
+//! * [`ways`]: connections that do not go the way that a raw socket's packets go.
 //! * [`outages`]: networks that are away for a while.
 //! * [`loss`]: networks that lose packets at random.
 //! * [`races`]: what happens while a check runs.
@@ -28,4 +29,5 @@ mod reap;
 mod segments;
 mod sockets;
 mod verdicts;
+mod ways;
 mod world;

@@ -27,7 +27,7 @@ pub(crate) fn send_probes(host: &Host, expected: usize) -> Result<f64, Failure> 
     let established =
         Filter::parse("state = established").map_or(Selection::ALL, |filter| filter.selection());
     let now_ns = clock.now_ns();
-    sweeper.sweep(&Namespace::at(&host.netns_path())?, &established, |swept| {
+    sweeper.sweep_for_probing(&Namespace::at(&host.netns_path())?, &established, |swept| {
         let connection = &swept.connection;
         if let Some(state) = swept.transmission() {
             packets.extend(packet(connection.local, connection.remote, &state, now_ns));
