@@ -165,6 +165,7 @@ fn equal_routes_chosen_by_ports_prove_nothing_about_the_other() {
     };
     let pairs = connections::open(&world.a, &world.b, "10.9.9.2:3333", 30, &options).unwrap();
     std::thread::sleep(Duration::from_millis(100));
+    let mut alive = 0;
     for device in ["eth0", "eth1"] {
         let drop = world
             .a
@@ -180,13 +181,15 @@ fn equal_routes_chosen_by_ports_prove_nothing_about_the_other() {
                 assert!(!passes_a_byte(pair), "{:?}", verdicts.of(pair));
             }
         }
-        assert!(verdicts.count(Outcome::Alive) > 0, "{verdicts:#?}");
+        alive += verdicts.count(Outcome::Alive);
         world
             .a
             .nft(&format!("delete table netdev {device}"))
             .unwrap();
         std::thread::sleep(Duration::from_secs(2));
     }
+    // All probes go one way: with the other one closed they are answered.
+    assert!(alive > 0);
 }
 
 /// Whether what the server's program writes reaches the client's.
