@@ -31,34 +31,26 @@ impl Survey {
     /// A namespace that does not exist is wrong usage; what this user may not
     /// do is said with the way to be allowed to.
     pub fn open(source: &SourceArgs) -> Result<Self, Failure> {
-        let mut found = netns::find(&source.netns).map_err(|error| {
-            if error.is_not_allowed() {
-                Failure::NotAllowed(error.to_string())
-            } else {
-                Failure::Usage(error.to_string())
-            }
-        })?;
+        let namespaces = find_namespaces(&source.netns, true)?;
         let (sweeper, note) = Sweeper::open(source.backend())?;
         if let Some(note) = note {
             say(&note);
         }
-        if source.netns == Scope::All {
-            // Their files can be opened by more users than may enter them.
-            let known = found.namespaces.len();
-            found
-                .namespaces
-                .retain(|namespace| namespace.enter(|| ()).is_ok());
-            let closed = found.skipped + known - found.namespaces.len();
-            if closed > 0 {
-                say(&closed_to_this_user(closed));
-            }
-        }
         Ok(Self {
             sweeper,
-            namespaces: found.namespaces,
+            namespaces,
             owners: Owners::default(),
             cgroups: Cgroups::default(),
         })
+    }
+
+    /// Finds the namespaces anew: containers come and go.
+    ///
+    /// # Errors
+    /// As [`Survey::open`].
+    pub fn find_again(&mut self, source: &SourceArgs) -> Result<(), Failure> {
+        self.namespaces = find_namespaces(&source.netns, false)?;
+        Ok(())
     }
 
     /// Reads who holds which socket, if that is wanted, and the cgroups.
@@ -72,6 +64,29 @@ impl Survey {
         }
         Ok(())
     }
+}
+
+/// Finds the namespaces, and says how many are closed to this user if wanted.
+fn find_namespaces(scope: &Scope, tell: bool) -> Result<Vec<Namespace>, Failure> {
+    let mut found = netns::find(scope).map_err(|error| {
+        if error.is_not_allowed() {
+            Failure::NotAllowed(error.to_string())
+        } else {
+            Failure::Usage(error.to_string())
+        }
+    })?;
+    if *scope == Scope::All {
+        // Their files can be opened by more users than may enter them.
+        let known = found.namespaces.len();
+        found
+            .namespaces
+            .retain(|namespace| namespace.enter(|| ()).is_ok());
+        let closed = found.skipped + known - found.namespaces.len();
+        if closed > 0 && tell {
+            say(&closed_to_this_user(closed));
+        }
+    }
+    Ok(found.namespaces)
 }
 
 fn closed_to_this_user(count: usize) -> String {

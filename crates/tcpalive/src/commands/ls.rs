@@ -83,6 +83,7 @@ pub fn run(args: &Args, presentation: Presentation) -> Result<Found, Failure> {
         if interrupted.recv_timeout(pause).is_ok() {
             return Ok(Found::Nothing);
         }
+        survey.find_again(&args.source)?;
     }
 }
 
