@@ -131,6 +131,7 @@ struct sock {
 	kuid_t sk_uid;
 	__u16 sk_protocol;
 	__u32 sk_txhash;
+	unsigned long sk_ino;
 	struct sock_cgroup_data sk_cgrp_data;
 };
 
@@ -158,7 +159,6 @@ struct inet_connection_sock {
 	struct {
 		__u32 lrcvtime;
 	} icsk_ack;
-	__u32 icsk_probes_tstamp;
 	__u32 icsk_user_timeout;
 };
 

@@ -112,33 +112,25 @@ static __always_inline void fill_common(struct tcpalive_record *record, const st
 
 static __always_inline void fill_socket(struct tcpalive_record *record, const struct sock *sk)
 {
-	struct socket *socket = sk->sk_socket;
+	if (sk->sk_socket) {
+		if (bpf_core_field_exists(sk->sk_ino)) {
+			record->inode = sk->sk_ino;
+		} else {
+			struct inode *inode = (void *)sk->sk_socket +
+					      bpf_core_field_offset(struct socket_alloc, vfs_inode);
 
-	if (socket) {
-		struct inode *inode = (void *)socket + bpf_core_field_offset(struct socket_alloc, vfs_inode);
-
-		record->inode = BPF_CORE_READ(inode, i_ino);
-		if (selection.for_probing) {
-			record->fsuid = BPF_CORE_READ(socket, file, f_cred, fsuid.val);
-			record->fsgid = BPF_CORE_READ(socket, file, f_cred, fsgid.val);
+			record->inode = BPF_CORE_READ(inode, i_ino);
 		}
 	}
-	if (bpf_core_field_exists(sk->sk_rx_dst_ifindex))
-		record->rx_ifindex = sk->sk_rx_dst_ifindex;
 	if (sk->__sk_common.skc_flags & (1ul << SOCK_DEAD))
 		record->flags |= TCPALIVE_ORPHAN;
 	if (sk->__sk_common.skc_flags & (1ul << SOCK_KEEPOPEN))
 		record->flags |= TCPALIVE_KEEPOPEN;
-	if (bpf_core_field_exists(sk->sk_cgrp_data.cgroup))
-		record->cgroup_id = BPF_CORE_READ(sk, sk_cgrp_data.cgroup, kn, id);
-	if (selection.for_probing && bpf_core_field_exists(struct dst_entry, xfrm) &&
-	    BPF_CORE_READ(sk, sk_dst_cache, xfrm))
-		record->flags |= TCPALIVE_IPSEC;
+	if (bpf_core_field_exists(sk->sk_cgrp_data.cgroup) && sk->sk_cgrp_data.cgroup)
+		record->cgroup_id = sk->sk_cgrp_data.cgroup->kn->id;
 	record->wmem_queued = sk->sk_wmem_queued;
 	record->rmem_alloc = sk->sk_backlog.rmem_alloc.counter;
 	record->forward_alloc = sk->sk_forward_alloc;
-	record->mark = sk->sk_mark;
-	record->txhash = sk->sk_txhash;
 }
 
 static __always_inline void fill_ip(struct tcpalive_record *record, const struct inet_sock *inet)
@@ -172,6 +164,27 @@ static __always_inline void fill_tcp(struct tcpalive_record *record, const struc
 	record->snd_una = tp->snd_una;
 	record->snd_nxt = tp->snd_nxt;
 	record->write_seq = tp->write_seq;
+	record->retransmits = icsk->icsk_retransmits;
+	record->probes_out = icsk->icsk_probes_out;
+	record->pending = icsk->icsk_pending;
+	record->backoff = icsk->icsk_backoff;
+}
+
+/* What probes are built from, and what decides about their route. */
+static __always_inline void fill_probing(struct tcpalive_record *record, const struct tcp_sock *tp)
+{
+	const struct inet_connection_sock *icsk = &tp->inet_conn;
+	const struct sock *sk = &icsk->icsk_inet.sk;
+
+	fill_ip(record, &icsk->icsk_inet);
+	record->mark = sk->sk_mark;
+	record->txhash = sk->sk_txhash;
+	record->fsuid = BPF_CORE_READ(sk, sk_socket, file, f_cred, fsuid.val);
+	record->fsgid = BPF_CORE_READ(sk, sk_socket, file, f_cred, fsgid.val);
+	if (bpf_core_field_exists(sk->sk_rx_dst_ifindex))
+		record->rx_ifindex = sk->sk_rx_dst_ifindex;
+	if (bpf_core_field_exists(struct dst_entry, xfrm) && BPF_CORE_READ(sk, sk_dst_cache, xfrm))
+		record->flags |= TCPALIVE_IPSEC;
 	record->rcv_nxt = tp->rcv_nxt;
 	record->rcv_wnd = tp->rcv_wnd;
 	record->rcv_wup = tp->rcv_wup;
@@ -184,13 +197,7 @@ static __always_inline void fill_tcp(struct tcpalive_record *record, const struc
 	record->rto = icsk->icsk_rto;
 	record->srtt_us = tp->srtt_us;
 	record->retrans_stamp = tp->retrans_stamp;
-	if (bpf_core_field_exists(icsk->icsk_probes_tstamp))
-		record->probes_tstamp = icsk->icsk_probes_tstamp;
 	record->rcv_wscale = BPF_CORE_READ_BITFIELD(tp, rx_opt.rcv_wscale);
-	record->retransmits = icsk->icsk_retransmits;
-	record->probes_out = icsk->icsk_probes_out;
-	record->pending = icsk->icsk_pending;
-	record->backoff = icsk->icsk_backoff;
 	if (BPF_CORE_READ_BITFIELD(tp, rx_opt.tstamp_ok))
 		record->flags |= TCPALIVE_TSTAMP_OK;
 	if (bpf_core_field_exists(tp->tcp_usec_ts) && BPF_CORE_READ_BITFIELD(tp, tcp_usec_ts))
@@ -222,9 +229,9 @@ int sweep_sockets(struct bpf_iter__tcp *ctx)
 		record.kind = TCPALIVE_FULL;
 		fill_common(&record, skc);
 		fill_socket(&record, &tp->inet_conn.icsk_inet.sk);
-		if (selection.for_probing)
-			fill_ip(&record, &tp->inet_conn.icsk_inet);
 		fill_tcp(&record, tp);
+		if (selection.for_probing)
+			fill_probing(&record, tp);
 	} else {
 		/* Neither has a keep-alive switch, nor a time it was heard. */
 		if (selection.keepalive || selection.idle_jiffies)
@@ -234,7 +241,10 @@ int sweep_sockets(struct bpf_iter__tcp *ctx)
 	}
 	record.uid = ctx->uid;
 	record.cookie = bpf_get_socket_cookie(skc);
-	bpf_seq_write(ctx->meta->seq, &record, sizeof(record));
+	if (selection.for_probing)
+		bpf_seq_write(ctx->meta->seq, &record, sizeof(record));
+	else
+		bpf_seq_write(ctx->meta->seq, &record, __builtin_offsetof(struct tcpalive_record, snd_wnd));
 	return 0;
 }
 

@@ -96,6 +96,30 @@ pub(crate) fn read_plain<T: Plain>(bytes: &[u8]) -> T {
     unsafe { bytes.as_ptr().cast::<T>().read_unaligned() }
 }
 
+/// The value that starts with `bytes` and goes on as its default does.
+///
+/// # Panics
+/// When there are more bytes than the type has.
+pub(crate) fn read_start<T: Plain + Default>(bytes: &[u8]) -> T {
+    assert!(
+        bytes.len() <= size_of::<T>(),
+        "{} bytes for a record of {}",
+        bytes.len(),
+        size_of::<T>()
+    );
+    let mut value = T::default();
+    // SAFETY: the length was checked, any bytes are a T (Plain), and the two
+    // do not overlap.
+    unsafe {
+        std::ptr::copy_nonoverlapping(
+            bytes.as_ptr(),
+            std::ptr::from_mut(&mut value).cast::<u8>(),
+            bytes.len(),
+        );
+    };
+    value
+}
+
 /// The bytes of a value.
 pub(crate) fn bytes_of<T: Plain>(value: &T) -> &[u8] {
     // SAFETY: the types of record.h have no padding that was not written

@@ -3,7 +3,7 @@
 use super::{Record, Seen, SweepCount, Swept};
 use crate::bpf::sweep::types::{tcpalive_descriptor, tcpalive_pulse, tcpalive_selection};
 use crate::bpf::sweep::{SweepSkel, SweepSkelBuilder};
-use crate::bpf::{Plain, create_iterator, object_storage, read_plain, silence_libbpf};
+use crate::bpf::{Plain, create_iterator, object_storage, read_start, silence_libbpf};
 use crate::clock::{KernelClock, process_monotonic_ns};
 use crate::error::{Doing, Error, Result};
 use crate::netns::Namespace;
@@ -22,6 +22,9 @@ use tcpalive_connections::{Connection, KeepAlive, Origin, Prefix, Selection, Sta
 const READ: usize = 64 << 10;
 /// Bytes handed from the reading to the decoding thread at a time.
 const CHUNK: usize = 512 << 10;
+
+/// Bytes of a record that is not for probing.
+const LISTED: usize = std::mem::offset_of!(Record, snd_wnd);
 
 /// Flags and kinds of record.h; the generated types leave enums out.
 const KIND_FULL: u8 = 0;
@@ -154,7 +157,12 @@ impl BpfSweeper {
         let (clock, sizes) = (self.clock, self.sizes);
         let mut seen = Seen::default();
         let mut count = SweepCount::default();
-        read_records::<Record>(iterator, |record| {
+        let stride = if for_probing {
+            size_of::<Record>()
+        } else {
+            LISTED
+        };
+        read_records::<Record>(iterator, stride, |record| {
             if !seen.first_time(record.cookie) {
                 count.repeated += 1;
                 return;
@@ -190,7 +198,7 @@ impl BpfSweeper {
         mut visit: impl FnMut(&Pulse),
     ) -> Result<()> {
         let iterator = self.iterate(namespace, &selection.lasting(), false, |this| &this.pulses)?;
-        read_records::<Pulse>(iterator, |pulse| visit(pulse)).doing(|| {
+        read_records::<Pulse>(iterator, size_of::<Pulse>(), |pulse| visit(pulse)).doing(|| {
             format!(
                 "sweeping the sockets of network namespace {}",
                 namespace.label()
@@ -205,8 +213,14 @@ impl BpfSweeper {
     ) -> Result<()> {
         let iterator = create_iterator(&self.descriptors)
             .doing(|| "opening the iterator over descriptors".into())?;
-        read_records::<tcpalive_descriptor>(iterator, |descriptor| visit(descriptor))
-            .doing(|| "sweeping the descriptors of all processes".into())
+        read_records::<tcpalive_descriptor>(
+            iterator,
+            size_of::<tcpalive_descriptor>(),
+            |descriptor| {
+                visit(descriptor);
+            },
+        )
+        .doing(|| "sweeping the descriptors of all processes".into())
     }
 
     /// Opens an iterator over the namespace's sockets: it walks the namespace
@@ -240,9 +254,14 @@ impl BpfSweeper {
     }
 }
 
-/// Reads records of one type until the iterator ends. A second thread reads
+/// Reads records of one type until the iterator ends, of which the first
+/// `stride` bytes are handed out; what is behind them is 0. A second thread reads
 /// while this one decodes, since half the time is the kernel's.
-fn read_records<T: Plain + Send>(iterator: OwnedFd, mut visit: impl FnMut(&T)) -> io::Result<()> {
+fn read_records<T: Plain + Default + Send>(
+    iterator: OwnedFd,
+    stride: usize,
+    mut visit: impl FnMut(&T),
+) -> io::Result<()> {
     let (filled_tx, filled_rx) = sync_channel::<Vec<u8>>(4);
     let (empty_tx, empty_rx) = sync_channel::<Vec<u8>>(4);
     std::thread::scope(|scope| {
@@ -254,7 +273,7 @@ fn read_records<T: Plain + Send>(iterator: OwnedFd, mut visit: impl FnMut(&T)) -
                 chunk.append(&mut carried);
                 let ended = fill(&iterator, &mut chunk)?;
                 // A read ends between records, but nothing promises it.
-                let whole = chunk.len() - chunk.len() % size_of::<T>();
+                let whole = chunk.len() - chunk.len() % stride;
                 carried.extend_from_slice(&chunk[whole..]);
                 chunk.truncate(whole);
                 if filled_tx.send(chunk).is_err() || ended {
@@ -263,8 +282,8 @@ fn read_records<T: Plain + Send>(iterator: OwnedFd, mut visit: impl FnMut(&T)) -
             }
         });
         for chunk in filled_rx {
-            for bytes in chunk.chunks_exact(size_of::<T>()) {
-                visit(&read_plain::<T>(bytes));
+            for bytes in chunk.chunks_exact(stride) {
+                visit(&read_start::<T>(bytes));
             }
             // The reader may have ended.
             let _ = empty_tx.try_send(chunk);
