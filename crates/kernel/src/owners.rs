@@ -14,6 +14,10 @@ use tcpalive_connections::{Comm, Owner};
 pub struct Owners {
     inodes: Vec<u64>,
     owners: Vec<Owner>,
+    /// Where the inodes begin that are `first` and a multiple of 1 << `shift`.
+    slots: Vec<u32>,
+    first: u64,
+    shift: u32,
 }
 
 impl Owners {
@@ -71,8 +75,27 @@ impl Owners {
     fn from_pairs(mut found: Vec<(u64, Owner)>) -> Self {
         found.sort_unstable();
         found.dedup();
-        let (inodes, owners) = found.into_iter().unzip();
-        Self { inodes, owners }
+        let (inodes, owners): (Vec<u64>, Vec<Owner>) = found.into_iter().unzip();
+        let first = inodes.first().copied().unwrap_or(0);
+        let span = inodes.last().copied().unwrap_or(0) - first;
+        // Inode numbers are counted: about one to a slot.
+        let mut shift = 0;
+        while span >> shift > 2 * inodes.len() as u64 {
+            shift += 1;
+        }
+        let mut slots = Vec::with_capacity((span >> shift) as usize + 2);
+        for (at, inode) in (0..).zip(&inodes) {
+            let slot = ((inode - first) >> shift) as usize;
+            slots.resize(slots.len().max(slot + 1), at);
+        }
+        slots.push(u32::try_from(inodes.len()).unwrap_or(u32::MAX));
+        Self {
+            inodes,
+            owners,
+            slots,
+            first,
+            shift,
+        }
     }
 
     /// Who holds the socket with this inode, by process id; empty for none.
@@ -81,11 +104,22 @@ impl Owners {
         if inode == 0 {
             return &[];
         }
-        let from = self.inodes.partition_point(|known| *known < inode);
-        let count = self.inodes[from..]
+        let Some(slot) = inode
+            .checked_sub(self.first)
+            .map(|offset| (offset >> self.shift) as usize)
+        else {
+            return &[];
+        };
+        let Some(&[low, high]) = self.slots.get(slot..slot + 2) else {
+            return &[];
+        };
+        let here = &self.inodes[low as usize..high as usize];
+        let before = here.iter().take_while(|known| **known < inode).count();
+        let count = here[before..]
             .iter()
             .take_while(|known| **known == inode)
             .count();
+        let from = low as usize + before;
         &self.owners[from..from + count]
     }
 }
@@ -111,5 +145,30 @@ mod tests {
         assert_eq!(owners.of(9), [owner(1, 1)]);
         assert_eq!(owners.of(8), []);
         assert_eq!(owners.of(0), []);
+    }
+
+    #[test]
+    fn owners_are_found_however_far_apart_the_inodes_are() {
+        let owner = |pid| Owner {
+            pid,
+            fd: 3,
+            comm: Comm::from_text("server"),
+        };
+        for step in [1, 3, 1_000, 1 << 33] {
+            let inodes: Vec<u64> = (1..200).map(|n| n * n % 211 * step + 7).collect();
+            let owners =
+                Owners::from_pairs(inodes.iter().map(|inode| (*inode, owner(1))).collect());
+            for inode in 0..250 * step.min(1_000) {
+                let held = inodes.contains(&inode) && inode != 0;
+                assert_eq!(
+                    owners.of(inode).len(),
+                    usize::from(held),
+                    "{inode} of step {step}"
+                );
+            }
+            assert!(inodes.iter().all(|inode| owners.of(*inode) == [owner(1)]));
+            assert!(owners.of(u64::MAX).is_empty());
+        }
+        assert!(Owners::default().of(1).is_empty());
     }
 }
