@@ -255,9 +255,7 @@ impl<'n> Site<'n> {
         let schedule = options.schedule(subject.heard_recently());
         let waited = Duration::from_nanos(now_ns - subject.first_ns);
         let since_last = Duration::from_nanos(now_ns - subject.last_ns);
-        if subject.tries() > 0 {
-            self.ways.ask(&subject.flow());
-        }
+        self.ways.ask(&subject.flow());
         if waited < schedule.window || since_last < subject.grace(schedule.interval) {
             return Silence::NotYet;
         }

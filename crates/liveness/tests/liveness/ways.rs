@@ -8,7 +8,7 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 use tcpalive_connections::Outcome;
 use tcpalive_lab::connections::{self, Options};
-use tcpalive_lab::{Host, Lab};
+use tcpalive_lab::{Host, Lab, faults};
 use tcpalive_liveness::CheckOptions;
 
 /// A and B joined by two cables. The first is the main route of both, and
@@ -230,6 +230,24 @@ fn the_rate_holds_from_the_first_probe_on() {
     assert_eq!(verdicts.count(Outcome::Alive), 60);
     assert!(
         begin.elapsed() >= Duration::from_millis(2_800),
+        "{:?}",
+        begin.elapsed()
+    );
+}
+
+/// Once a round that took longer than a pause was taken for one, and silence
+/// was never judged.
+#[test]
+fn a_rate_that_takes_seconds_for_a_round_comes_to_its_verdicts() {
+    let world = cable("slowrate");
+    let _pairs = open(&world.a, &world.b, 3333, 40);
+    std::thread::sleep(Duration::from_millis(100));
+    let _fault = faults::cut(&world.a, B).unwrap();
+    let begin = Instant::now();
+    let verdicts = check(&world.b, CheckOptions { rate: 10, ..QUICK });
+    assert_eq!(verdicts.count(Outcome::Dead), 40, "{verdicts:#?}");
+    assert!(
+        begin.elapsed() < Duration::from_secs(40),
         "{:?}",
         begin.elapsed()
     );
