@@ -4,6 +4,8 @@
 //! * [`options`]: [`Options`], what a socket has set, and [`Sysctl`] for the rest.
 //! * [`detection`]: how soon the death of a peer is noticed; how late a kernel's timers are.
 //! * [`machine`]: [`Machine`], `tcp_keepalive_timer` as a state machine.
+//! * [`scenario`]: [`Scenario`], a connection's life as data, also from TOML.
+//! * [`simulation`]: a scenario played in virtual time.
 //! * [`time`]: [`Time`], a point in time.
 
 #![forbid(unsafe_code)]
@@ -15,6 +17,8 @@ pub mod detection;
 pub mod machine;
 pub mod options;
 pub mod params;
+pub mod scenario;
+pub mod simulation;
 mod text;
 pub mod time;
 
@@ -22,4 +26,8 @@ pub use detection::{Detection, Hz, Span, Timing};
 pub use machine::{Abort, Action, Errno, Event, Machine};
 pub use options::{Options, SetOption, Sysctl, SysctlError};
 pub use params::{Count, Params, ParamsError, Seconds, UserTimeout};
+#[cfg(feature = "toml")]
+pub use scenario::ScenarioError;
+pub use scenario::{Happening, Opened, Peer, Reaction, Scenario, Step};
+pub use simulation::{Moment, Sight, Simulation, simulate};
 pub use time::Time;
