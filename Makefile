@@ -47,11 +47,15 @@ demo: packages-lab
 lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy -p tcpalive-keepalive --all-targets --all-features --locked -- -D warnings
+	# The core needs neither the standard library nor any other crate.
+	cargo clippy -p tcpalive-keepalive --no-default-features --locked -- -D warnings
 	./scripts/check-purity
 
 test: packages-test lint
 	# Tests mostly wait, each in namespaces of its own.
 	$(AS_ROOT) RUST_TEST_THREADS=$(TEST_THREADS) cargo test --workspace --locked --no-fail-fast
+	cargo test -p tcpalive-keepalive --all-features --locked --no-fail-fast
 
 bench: packages-test
 	cargo build --release --locked -p tcpalive

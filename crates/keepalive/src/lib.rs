@@ -6,6 +6,7 @@
 //! * [`machine`]: [`Machine`], `tcp_keepalive_timer` as a state machine.
 //! * [`scenario`]: [`Scenario`], a connection's life as data, also from TOML.
 //! * [`simulation`]: a scenario played in virtual time.
+//! * `socket` (feature `socket2`): values on real sockets.
 //! * [`time`]: [`Time`], a point in time.
 
 #![forbid(unsafe_code)]
@@ -19,6 +20,8 @@ pub mod options;
 pub mod params;
 pub mod scenario;
 pub mod simulation;
+#[cfg(feature = "socket2")]
+pub mod socket;
 mod text;
 pub mod time;
 

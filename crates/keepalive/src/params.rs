@@ -282,6 +282,44 @@ impl fmt::Display for ParamsError {
 
 impl core::error::Error for ParamsError {}
 
+/// As it stands in data: `{"idle_s":10,"interval_s":20,"count":5,"user_timeout_ms":0}`.
+#[cfg(feature = "serde")]
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Data {
+    idle_s: u32,
+    interval_s: u32,
+    count: u32,
+    #[serde(default)]
+    user_timeout_ms: u32,
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for Params {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let data = Data {
+            idle_s: self.idle.get().into(),
+            interval_s: self.interval.get().into(),
+            count: self.count.get().into(),
+            user_timeout_ms: self.user_timeout.as_millis(),
+        };
+        data.serialize(serializer)
+    }
+}
+
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for Params {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let data = Data::deserialize(deserializer)?;
+        let timeout = UserTimeout::from_millis(data.user_timeout_ms.into());
+        Self::new(data.idle_s, data.interval_s, data.count)
+            .and_then(|params| {
+                Ok(params.with_user_timeout(timeout.ok_or(ParamsError::UserTimeout)?))
+            })
+            .map_err(serde::de::Error::custom)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

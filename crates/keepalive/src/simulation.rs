@@ -16,6 +16,7 @@
 //! # Ok::<(), tcpalive_keepalive::ParamsError>(())
 //! ```
 
+use crate::detection::Timing;
 use crate::machine::{Abort, Action, Errno, Event, Machine};
 use crate::options::Sysctl;
 use crate::scenario::{Happening, Reaction, Scenario, Step};
@@ -131,6 +132,12 @@ impl<'a> Simulation<'a> {
     #[must_use]
     pub const fn timer(&self) -> Option<Time> {
         self.timer
+    }
+
+    /// The values in force now.
+    #[must_use]
+    pub fn timing(&self) -> Timing {
+        self.machine.options().timing(&self.sysctl)
     }
 
     fn take_next(&mut self) -> Option<Next<'a>> {

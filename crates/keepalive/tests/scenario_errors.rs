@@ -35,7 +35,10 @@ fn errors_name_line_and_field() {
             "until = -1.0\n",
             "line 1: until: must be 0 to 1000000000 seconds, not -1",
         ),
-        ("until = nan\n", "line 1: until: must be 0 to 1000000000 seconds, not NaN"),
+        (
+            "until = nan\n",
+            "line 1: until: must be 0 to 1000000000 seconds, not NaN",
+        ),
         (
             "until = 10.0\n[peer]\nsilent_from = inf\n",
             "line 3: peer.silent_from: must be 0 to 1000000000 seconds, not inf",
@@ -78,12 +81,28 @@ fn errors_name_line_and_field() {
 fn errors_of_syntax_and_form_name_the_line() {
     let cases = [
         ("until = 10.0\nuntill = 3\n", 2, "unknown field `untill`"),
-        ("until = 10.0\n[keepalive]\nidel = 3\n", 3, "unknown field `idel`"),
+        (
+            "until = 10.0\n[keepalive]\nidel = 3\n",
+            3,
+            "unknown field `idel`",
+        ),
         ("until = 10.0\n[keepalive\n", 2, ""),
         ("until = \"soon\"\n", 1, "invalid type"),
-        ("until = 10.0\n[keepalive]\nenabled = 1\n", 3, "invalid type"),
-        ("until = 9\n[[event]]\nat = 5\nkind = \"explode\"\n", 4, "expected one of receive-data"),
-        ("until = 9\n[[event]]\nkind = \"receive-ack\"\n", 2, "missing field `at`"),
+        (
+            "until = 10.0\n[keepalive]\nenabled = 1\n",
+            3,
+            "invalid type",
+        ),
+        (
+            "until = 9\n[[event]]\nat = 5\nkind = \"explode\"\n",
+            4,
+            "expected one of receive-data",
+        ),
+        (
+            "until = 9\n[[event]]\nkind = \"receive-ack\"\n",
+            2,
+            "missing field `at`",
+        ),
     ];
     for (text, line, part) in cases {
         let error = wrong(text);

@@ -9,14 +9,17 @@
 //! * [`summary`]: counts by state, process and peer network (`ls --summary`).
 //! * [`verdicts`]: what `check` and `reap` found and did.
 //! * [`doctor`]: what this host allows, and what was left behind.
+//! * [`sim`]: lives of connections in virtual time; [`svg`] draws them.
 //! * [`units`]: durations, sizes, counts and round-trip times as text, and
 //!   durations from text.
 //! * [`style`]: colour and width.
 
 pub mod doctor;
 pub mod json;
+pub mod sim;
 pub mod style;
 pub mod summary;
+pub mod svg;
 pub mod table;
 pub mod units;
 pub mod verdicts;
@@ -24,5 +27,6 @@ pub mod verdicts;
 mod findings;
 mod line;
 mod text;
+mod timeline;
 
 pub use style::Style;

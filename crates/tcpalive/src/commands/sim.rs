@@ -1,0 +1,111 @@
+//! `tcpalive sim`: a connection's life in virtual time.
+
+use crate::cli::{Failure, Found, Presentation};
+use crate::render::sim::{Life, Text, ndjson, summary};
+use crate::render::svg;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use tcpalive_keepalive::Scenario;
+
+/// Arguments of `sim`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  tcpalive sim scenario.toml
+  tcpalive sim scenario.toml --svg life.svg
+  tcpalive sim - <<'END'
+  until = 200.0
+  [keepalive]
+  enabled = true
+  idle = 10
+  interval = 20
+  count = 5
+  [peer]
+  silent_from = 0.0
+  END
+
+A scenario is TOML; all times are seconds since the connection was established:
+  until = S                            when to stop
+  opened = \"connect\"|\"accept\"
+  [keepalive] enabled idle interval count user_timeout      the socket's own options
+  [sysctl] time interval probes        the namespace's, for what the socket has not set
+  [peer] rtt silent_from resets_from
+  [[event]] at kind ...                in time order, of these kinds:
+    receive-data receive-ack receive-probe receive-garbage-probe receive-out-of-order
+    receive-old-ack receive-future-ack peer-closes icmp-error (error, quotes = \"ack\"|\"probe\")
+    send-data (acked) set (enabled idle interval count user_timeout, set in this order)
+    shutdown close sysctl (time interval probes) queue-full queue-drained
+
+Times are those of an exact clock: a kernel's timers are late by up to an eighth.
+
+Exit codes: 0 done; 2 wrong usage, or a scenario that is none; 4 failed midway.")]
+pub struct Args {
+    /// Scenario files; - reads one from standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Also draw the scenarios into this file
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+}
+
+/// Plays the scenarios, and prints what is seen.
+///
+/// # Errors
+/// See [`Failure`].
+pub fn run(args: &Args, presentation: Presentation) -> Result<Found, Failure> {
+    // All are read before anything is printed.
+    let scenarios: Vec<(String, Scenario)> = args
+        .files
+        .iter()
+        .map(|file| Ok((name(file), read(file)?)))
+        .collect::<Result<_, Failure>>()?;
+    let lives: Vec<Life<'_>> = scenarios
+        .iter()
+        .map(|(name, scenario)| Life::watch(name, scenario))
+        .collect();
+    if let Some(file) = &args.svg {
+        fs::write(file, svg::lives(&lives)).map_err(|error| {
+            Failure::Midway(format!("writing the drawing {}: {error}", file.display()))
+        })?;
+    }
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    for (index, life) in lives.iter().enumerate() {
+        if presentation.json {
+            out.write_all(ndjson(life, lives.len() > 1).as_bytes())?;
+        } else {
+            let gap = if index > 0 { "\n" } else { "" };
+            write!(out, "{gap}{}", Text(life, presentation.style))?;
+        }
+    }
+    if presentation.json {
+        out.write_all(summary(&lives).as_bytes())?;
+    }
+    out.flush()?;
+    Ok(Found::Nothing)
+}
+
+fn name(file: &Path) -> String {
+    match file.file_stem() {
+        Some(stem) if !is_stdin(file) => stem.to_string_lossy().into_owned(),
+        _ => "standard input".to_owned(),
+    }
+}
+
+fn is_stdin(file: &Path) -> bool {
+    file == Path::new("-")
+}
+
+fn read(file: &Path) -> Result<Scenario, Failure> {
+    let (shown, text) = if is_stdin(file) {
+        let mut text = String::new();
+        let read = io::stdin().lock().read_to_string(&mut text);
+        ("standard input".to_owned(), read.map(|_| text))
+    } else {
+        (file.display().to_string(), fs::read_to_string(file))
+    };
+    let text =
+        text.map_err(|error| Failure::Usage(format!("reading the scenario {shown}: {error}")))?;
+    Scenario::from_toml(&text)
+        .map_err(|error| Failure::Usage(format!("the scenario {shown}: {error}")))
+}
