@@ -5,6 +5,7 @@
 //! * [`detection`]: how soon the death of a peer is noticed; how late a kernel's timers are.
 //! * [`machine`]: [`Machine`], `tcp_keepalive_timer` as a state machine.
 //! * [`time`]: [`Time`], a point in time.
+//! * [`wheel`]: [`Wheel`], timers by the million.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(not(feature = "std"), no_std)]
@@ -17,9 +18,11 @@ pub mod options;
 pub mod params;
 mod text;
 pub mod time;
+pub mod wheel;
 
 pub use detection::{Detection, Hz, Span, Timing};
 pub use machine::{Abort, Action, Errno, Event, Machine};
 pub use options::{Options, SetOption, Sysctl, SysctlError};
 pub use params::{Count, Params, ParamsError, Seconds, UserTimeout};
 pub use time::Time;
+pub use wheel::Wheel;
