@@ -2,6 +2,8 @@
 
 mod buckets;
 mod place;
+#[cfg(test)]
+mod tests;
 
 use crate::time::Time;
 use alloc::vec;

@@ -281,6 +281,20 @@ fn first_after(bits: &[u64; 4], index: usize) -> Option<u64> {
 }
 
 #[cfg(test)]
+impl Buckets {
+    /// Compares what was counted with what is there.
+    pub(super) fn check(&self, place: Place, entries: usize, valid: usize) {
+        let bucket = self.buckets[place.index()];
+        assert_eq!(bucket.valid as usize, valid);
+        assert_eq!((bucket.valid + bucket.stale) as usize, entries);
+        if let Some((level, index)) = place.bucket() {
+            let bit = self.occupied[level][index / 64] >> (index % 64) & 1;
+            assert_eq!(bit == 1, entries > 0);
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

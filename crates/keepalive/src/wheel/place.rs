@@ -117,6 +117,14 @@ impl Record {
 }
 
 #[cfg(test)]
+impl Place {
+    /// All places that have buckets.
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        (0..Self::COUNT as u16).map(Self)
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
