@@ -1,7 +1,7 @@
 //! `tcpalive sim`: a connection's life in virtual time.
 
 use crate::cli::{Failure, Found, Presentation};
-use crate::render::sim::{Life, Text, ndjson, summary};
+use crate::render::sim::{End, Life, Text, write_ndjson, write_summary};
 use crate::render::svg;
 use std::fs;
 use std::io::{self, Read, Write};
@@ -60,28 +60,35 @@ pub fn run(args: &Args, presentation: Presentation) -> Result<Found, Failure> {
         .iter()
         .map(|file| Ok((name(file), read(file)?)))
         .collect::<Result<_, Failure>>()?;
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    if presentation.json {
+        let several = scenarios.len() > 1;
+        let ends = scenarios
+            .iter()
+            .map(|(name, scenario)| write_ndjson(&mut out, name, scenario, several))
+            .collect::<io::Result<Vec<End>>>()?;
+        write_summary(&mut out, &ends)?;
+    }
+    if presentation.json && args.svg.is_none() {
+        out.flush()?;
+        return Ok(Found::Nothing);
+    }
     let lives: Vec<Life<'_>> = scenarios
         .iter()
         .map(|(name, scenario)| Life::watch(name, scenario))
         .collect();
+    if !presentation.json {
+        for (index, life) in lives.iter().enumerate() {
+            let gap = if index > 0 { "\n" } else { "" };
+            write!(out, "{gap}{}", Text(life, presentation.style))?;
+        }
+    }
+    out.flush()?;
     if let Some(file) = &args.svg {
         fs::write(file, svg::lives(&lives)).map_err(|error| {
             Failure::Midway(format!("writing the drawing {}: {error}", file.display()))
         })?;
     }
-    let mut out = io::BufWriter::new(io::stdout().lock());
-    for (index, life) in lives.iter().enumerate() {
-        if presentation.json {
-            out.write_all(ndjson(life, lives.len() > 1).as_bytes())?;
-        } else {
-            let gap = if index > 0 { "\n" } else { "" };
-            write!(out, "{gap}{}", Text(life, presentation.style))?;
-        }
-    }
-    if presentation.json {
-        out.write_all(summary(&lives).as_bytes())?;
-    }
-    out.flush()?;
     Ok(Found::Nothing)
 }
 

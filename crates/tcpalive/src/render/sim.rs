@@ -4,52 +4,50 @@ use super::style::{Paint, Style};
 use super::text;
 use super::timeline::{Arrow, Row, rows};
 use serde_json::Value;
+use std::convert::Infallible;
 use std::fmt::{self, Write};
+use std::io;
 use tcpalive_keepalive::{Abort, Happening, Moment, Scenario, Sight, Simulation, Time, Timing};
 
-/// What became of a scenario.
+/// A connection's life, short enough to be shown.
 #[derive(Debug)]
 pub struct Life<'a> {
     /// What the scenario is called.
     pub name: &'a str,
     /// The scenario.
     pub scenario: &'a Scenario,
-    /// What was seen, with the values that were in force.
-    pub moments: Vec<(Moment, Timing)>,
-    /// When the peer was last heard.
-    pub(crate) heard: Time,
-    closed: bool,
+    pub(crate) seen: Vec<Seen>,
+    /// What became of the connection.
+    pub end: End,
 }
 
-impl<'a> Life<'a> {
-    /// Plays a scenario to its end.
-    #[must_use]
-    pub fn watch(name: &'a str, scenario: &'a Scenario) -> Self {
-        let mut simulation = Simulation::new(scenario);
-        let mut moments = Vec::new();
-        while let Some(moment) = simulation.next() {
-            moments.push((moment, simulation.timing()));
-        }
-        let given_up = scenario
-            .events
-            .iter()
-            .any(|step| step.what == Happening::Close && step.at <= scenario.until);
-        Self {
-            name,
-            scenario,
-            heard: simulation.machine().heard(),
-            closed: simulation.machine().is_closed() || given_up,
-            moments,
-        }
-    }
+/// Something that was seen.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// By itself, with the values that were in force.
+    Moment(Moment, Timing),
+    /// Probes that were answered, one like the other.
+    Answered {
+        first: Time,
+        last: Time,
+        probes: u64,
+    },
+}
 
+/// What became of a connection.
+#[derive(Debug, Clone, Copy)]
+pub struct End {
     /// How many probes left.
-    #[must_use]
-    pub fn probes(&self) -> usize {
-        let probe = |(moment, _): &&(Moment, Timing)| matches!(moment.what, Sight::Probe { .. });
-        self.moments.iter().filter(probe).count()
-    }
+    pub probes: u64,
+    /// Whether it is over.
+    pub closed: bool,
+    /// What ended it, if it was keep-alive or a reset.
+    pub(crate) by: Option<Moment>,
+    /// When the peer was last heard.
+    pub(crate) heard: Time,
+}
 
+impl End {
     /// `established` or `closed`.
     #[must_use]
     pub const fn state(&self) -> &'static str {
@@ -57,50 +55,149 @@ impl<'a> Life<'a> {
     }
 }
 
-/// A life as NDJSON: one object for each thing that is seen. With several
-/// lives each object says whose it is.
-#[must_use]
-pub fn ndjson(life: &Life<'_>, several: bool) -> String {
+/// So many answered probes in a row are shown one by one.
+const SHOWN: usize = 3;
+
+impl<'a> Life<'a> {
+    /// Plays a scenario to its end. However long it is, what is kept is short
+    /// unless the peer stays silent.
+    #[must_use]
+    pub fn watch(name: &'a str, scenario: &'a Scenario) -> Self {
+        let mut seen: Vec<Seen> = Vec::new();
+        let mut run = 0;
+        let end = play(scenario, |moment, timing| {
+            seen.push(Seen::Moment(moment, timing));
+            match seen.as_slice() {
+                [.., Seen::Moment(probe, _), Seen::Moment(answer, _)]
+                    if is_answered(probe, answer) =>
+                {
+                    run += 1;
+                    if run > SHOWN {
+                        let at = probe.at;
+                        seen.truncate(seen.len() - 2);
+                        answered(&mut seen, at);
+                    }
+                }
+                _ if matches!(moment.what, Sight::Probe { probes_out: 1 }) => {}
+                _ => run = 0,
+            }
+            Ok::<(), Infallible>(())
+        });
+        let Ok(end) = end;
+        Self {
+            name,
+            scenario,
+            seen,
+            end,
+        }
+    }
+}
+
+fn is_answered(probe: &Moment, answer: &Moment) -> bool {
+    matches!(probe.what, Sight::Probe { probes_out: 1 }) && answer.what == Sight::Answer
+}
+
+fn answered(seen: &mut Vec<Seen>, at: Time) {
+    if let Some(Seen::Answered { last, probes, .. }) = seen.last_mut() {
+        *last = at;
+        *probes += 1;
+    } else {
+        seen.push(Seen::Answered {
+            first: at,
+            last: at,
+            probes: 1,
+        });
+    }
+}
+
+/// Plays a scenario, and shows each moment as it comes.
+fn play<E>(
+    scenario: &Scenario,
+    mut show: impl FnMut(Moment, Timing) -> Result<(), E>,
+) -> Result<End, E> {
+    let mut simulation = Simulation::new(scenario);
+    let (mut probes, mut by) = (0, None);
+    while let Some(moment) = simulation.next() {
+        probes += u64::from(matches!(moment.what, Sight::Probe { .. }));
+        if matches!(moment.what, Sight::Abort(_) | Sight::Reset { .. }) {
+            by = Some(moment);
+        }
+        show(moment, simulation.timing())?;
+    }
+    let given_up = scenario
+        .events
+        .iter()
+        .any(|step| step.what == Happening::Close && step.at <= scenario.until);
+    Ok(End {
+        probes,
+        closed: simulation.machine().is_closed() || given_up,
+        by,
+        heard: simulation.machine().heard(),
+    })
+}
+
+/// Plays a scenario and writes NDJSON: one object for each thing that is
+/// seen. With several scenarios each object says whose it is.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_ndjson(
+    out: &mut impl io::Write,
+    name: &str,
+    scenario: &Scenario,
+    several: bool,
+) -> io::Result<End> {
     let of = if several {
-        format!(",\"scenario\":{}", Value::from(life.name))
+        format!(",\"scenario\":{}", Value::from(name))
     } else {
         String::new()
     };
-    let mut out = String::new();
-    for (moment, _) in &life.moments {
-        let (kind, more) = match moment.what {
-            Sight::Probe { probes_out } => ("probe", format!(",\"probes_out\":{probes_out}")),
-            Sight::Dropped => ("dropped", String::new()),
-            Sight::Answer => ("answer", String::new()),
-            Sight::Abort(Abort { error, .. }) => (
-                "abort",
-                format!(",\"error\":\"{error}\",\"segment\":\"RST|ACK\""),
-            ),
-            Sight::Reset { error } => ("reset", format!(",\"error\":\"{error}\"")),
-        };
+    let end = play(scenario, |moment, _| {
         let t = decimal(moment.at);
-        out.push_str(&format!("{{\"type\":\"{kind}\",\"t\":{t}{more}{of}}}\n"));
-    }
+        match moment.what {
+            Sight::Probe { probes_out } => writeln!(
+                out,
+                "{{\"type\":\"probe\",\"t\":{t},\"probes_out\":{probes_out}{of}}}"
+            ),
+            Sight::Dropped => writeln!(out, "{{\"type\":\"dropped\",\"t\":{t}{of}}}"),
+            Sight::Answer => writeln!(out, "{{\"type\":\"answer\",\"t\":{t}{of}}}"),
+            Sight::Abort(Abort { error, .. }) => writeln!(
+                out,
+                "{{\"type\":\"abort\",\"t\":{t},\"error\":\"{error}\",\"segment\":\"RST|ACK\"{of}}}"
+            ),
+            Sight::Reset { error } => writeln!(
+                out,
+                "{{\"type\":\"reset\",\"t\":{t},\"error\":\"{error}\"{of}}}"
+            ),
+        }
+    })?;
     if several {
-        let (state, probes) = (life.state(), life.probes());
-        out.push_str(&format!(
-            "{{\"type\":\"scenario\"{of},\"state\":\"{state}\",\"probes\":{probes}}}\n"
-        ));
+        let (state, probes) = (end.state(), end.probes);
+        writeln!(
+            out,
+            "{{\"type\":\"scenario\"{of},\"state\":\"{state}\",\"probes\":{probes}}}"
+        )?;
     }
-    out
+    Ok(end)
 }
 
 /// The last object: the state and the probes of the one life, or of all.
-#[must_use]
-pub fn summary(lives: &[Life<'_>]) -> String {
-    let probes: usize = lives.iter().map(Life::probes).sum();
-    if let [life] = lives {
-        let state = life.state();
-        return format!("{{\"type\":\"summary\",\"state\":\"{state}\",\"probes\":{probes}}}\n");
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_summary(out: &mut impl io::Write, ends: &[End]) -> io::Result<()> {
+    let probes: u64 = ends.iter().map(|end| end.probes).sum();
+    if let [end] = ends {
+        let state = end.state();
+        return writeln!(
+            out,
+            "{{\"type\":\"summary\",\"state\":\"{state}\",\"probes\":{probes}}}"
+        );
     }
-    let (scenarios, closed) = (lives.len(), lives.iter().filter(|life| life.closed).count());
-    format!(
-        "{{\"type\":\"summary\",\"scenarios\":{scenarios},\"closed\":{closed},\"probes\":{probes}}}\n"
+    let (scenarios, closed) = (ends.len(), ends.iter().filter(|end| end.closed).count());
+    writeln!(
+        out,
+        "{{\"type\":\"summary\",\"scenarios\":{scenarios},\"closed\":{closed},\"probes\":{probes}}}"
     )
 }
 

@@ -1,12 +1,9 @@
 //! A life as rows in time order: what the text and the drawing share.
 
-use super::sim::{Life, seconds};
+use super::sim::{Life, Seen, seconds};
+use super::units::Count;
 use std::time::Duration;
 use tcpalive_keepalive::{Happening, Moment, Peer, Reaction, SetOption, Sight, Step, Time, Timing};
-
-/// So many answered probes in a row are shown one by one before the rest is
-/// told in one row.
-const SHOWN: usize = 3;
 
 /// One row of a timeline.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,10 +32,7 @@ pub(crate) enum Arrow {
 
 /// All that happened in a life, from its establishment to its end.
 pub(crate) fn rows(life: &Life<'_>) -> Vec<Row> {
-    let end = match life.moments.last() {
-        Some((last, _)) if life.state() == "closed" && is_end(last) => last.at,
-        _ => life.scenario.until,
-    };
+    let end = life.end.by.map_or(life.scenario.until, |last| last.at);
     let mut rows = vec![established(life)];
     rows.extend(
         peer_changes(&life.scenario.peer)
@@ -47,15 +41,11 @@ pub(crate) fn rows(life: &Life<'_>) -> Vec<Row> {
     );
     let steps = life.scenario.events.iter().filter(|step| step.at <= end);
     rows.extend(steps.map(|step| event(step, &life.scenario.peer)));
-    seen(life, &mut rows);
+    rows.extend(life.seen.iter().map(|seen| row(life, seen)));
     // Stable: among equals, events stand before what follows from them.
     rows.sort_by_key(|row| row.at);
     rows.push(ending(life, end));
     rows
-}
-
-fn is_end(moment: &Moment) -> bool {
-    matches!(moment.what, Sight::Abort(_) | Sight::Reset { .. })
 }
 
 fn established(life: &Life<'_>) -> Row {
@@ -173,45 +163,29 @@ fn setsockopt(option: &SetOption) -> String {
     }
 }
 
-/// What was seen, with long runs of answered probes told in one row.
-fn seen(life: &Life<'_>, rows: &mut Vec<Row>) {
-    let moments = &life.moments;
-    let mut index = 0;
-    while index < moments.len() {
-        let run = answered_run(&moments[index..]);
-        if run > SHOWN + 1 {
-            let shown = index + 2 * SHOWN;
-            let after = index + 2 * run;
-            rows.extend(moments[index..shown].iter().map(|seen| sight(life, seen)));
-            let (first, last) = (moments[shown].0.at, moments[after - 2].0.at);
-            rows.push(Row {
-                at: first,
-                arrow: Arrow::Skip,
-                says: format!(
+fn row(life: &Life<'_>, seen: &Seen) -> Row {
+    match seen {
+        Seen::Moment(moment, timing) => sight(life, moment, timing),
+        Seen::Answered {
+            first,
+            last,
+            probes,
+        } => Row {
+            at: *first,
+            arrow: Arrow::Skip,
+            says: match probes {
+                1 => "1 more probe, answered".to_owned(),
+                _ => format!(
                     "{} more probes, each answered, the last at {} s",
-                    run - SHOWN,
-                    seconds(last)
+                    Count(*probes),
+                    seconds(*last)
                 ),
-            });
-            index = after;
-        } else {
-            rows.push(sight(life, &moments[index]));
-            index += 1;
-        }
+            },
+        },
     }
 }
 
-/// How many probes follow each other, each with its answer and nothing
-/// of the scenario's in between.
-fn answered_run(moments: &[(Moment, Timing)]) -> usize {
-    let answered = |pair: &[(Moment, Timing)]| {
-        matches!(pair[0].0.what, Sight::Probe { probes_out: 1 }) && pair[1].0.what == Sight::Answer
-    };
-    let pairs = moments.chunks_exact(2);
-    pairs.take_while(|pair| answered(pair)).count()
-}
-
-fn sight(life: &Life<'_>, (moment, timing): &(Moment, Timing)) -> Row {
+fn sight(life: &Life<'_>, moment: &Moment, timing: &Timing) -> Row {
     let silent = life.scenario.peer.reaction(moment.at) == Reaction::Silent;
     let to_peer = if silent { Arrow::Lost } else { Arrow::Sent };
     let (arrow, says) = match moment.what {
@@ -241,24 +215,22 @@ fn probe(probes_out: u8, timing: &Timing) -> String {
     }
 }
 
-fn ending(life: &Life<'_>, end: Time) -> Row {
-    let probes = match life.probes() {
+fn ending(life: &Life<'_>, at: Time) -> Row {
+    let probes = match life.end.probes {
         0 => "no probe".to_owned(),
         1 => "1 probe".to_owned(),
-        probes => format!("{probes} probes"),
+        probes => format!("{} probes", Count(probes)),
     };
-    let says = match life.moments.last() {
-        Some((last, _)) if is_end(last) => {
-            let silence = last.at.since(life.heard);
-            format!(
-                "closed after {probes}, {} s after the peer was last heard",
-                short(silence)
-            )
+    let state = life.end.state();
+    let says = match life.end.by {
+        None => format!("{state} after {probes}"),
+        Some(last) => {
+            let silence = short(last.at.since(life.end.heard));
+            format!("{state} after {probes}, {silence} s after the peer was last heard")
         }
-        _ => format!("{} after {probes}", life.state()),
     };
     Row {
-        at: end,
+        at,
         arrow: Arrow::Here,
         says,
     }
