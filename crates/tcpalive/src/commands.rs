@@ -6,3 +6,4 @@ pub mod lab;
 pub mod ls;
 pub mod probing;
 pub mod reap;
+pub mod sysctl;

@@ -9,6 +9,7 @@
 //! * [`summary`]: counts by state, process and peer network (`ls --summary`).
 //! * [`verdicts`]: what `check` and `reap` found and did.
 //! * [`doctor`]: what this host allows, and what was left behind.
+//! * [`sysctl`]: the keep-alive sysctls, and what a change of them reaches.
 //! * [`units`]: durations, sizes, counts and round-trip times as text, and
 //!   durations from text.
 //! * [`style`]: colour and width.
@@ -17,6 +18,7 @@ pub mod doctor;
 pub mod json;
 pub mod style;
 pub mod summary;
+pub mod sysctl;
 pub mod table;
 pub mod units;
 pub mod verdicts;
