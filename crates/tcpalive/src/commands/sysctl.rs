@@ -1,16 +1,16 @@
 //! `tcpalive sysctl`: the keep-alive sysctls of network namespaces, and what
 //! follows from them.
 //!
-//! * [`set`]: changing them, all or nothing.
+//! * `set`: changing them, all or nothing.
 //! * `reach`: which sockets they decide about.
 //! * `dangers`: values that the kernel takes and that do harm.
-//! * [`persist`]: the file in /etc/sysctl.d; [`overrides`]: which files win over it.
+//! * `persist`: the file in /etc/sysctl.d; `overrides`: which files win over it.
 
 mod dangers;
-pub mod overrides;
-pub mod persist;
+mod overrides;
+mod persist;
 mod reach;
-pub mod set;
+mod set;
 
 use crate::cli::{Failure, Found, Presentation, say};
 use crate::render::sysctl::{Shown, Table};

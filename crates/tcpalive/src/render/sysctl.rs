@@ -6,7 +6,6 @@ use super::line::{Align, Slot, push_line};
 use super::style::Paint;
 use super::text::{Cut, clean, push_wrapped, width};
 use super::units::{Count, Exact, Of};
-use crate::commands::sysctl::overrides::Override;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -238,6 +237,17 @@ pub struct Persisted {
     pub overridden: Vec<Override>,
 }
 
+/// A file that gives a key another value after ours gave it one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Override {
+    /// The file.
+    pub path: PathBuf,
+    /// The key with dots.
+    pub key: String,
+    /// What it is set to there.
+    pub value: String,
+}
+
 /// All that `sysctl set` did.
 #[derive(Debug, Clone)]
 pub struct Report {
@@ -360,8 +370,8 @@ impl Reach {
         if own_values > 0 {
             let [time, interval, probes] = self.other_values.map(Count);
             sentences.push(format!(
-                "{} with values that programs set{}: not reached. {time} have another time, {interval} \
-                 another interval, {probes} another number of probes.",
+                "{} with values that programs set{}: not reached where these differ, which is the time of \
+                 {time}, the interval of {interval} and the probes of {probes}.",
                 Of(own_values, "connection"),
                 self.programs_text()
             ));

@@ -7,6 +7,7 @@ mod exit_codes;
 mod lab_command;
 mod ls;
 mod ordinary_user;
+mod sysctl;
 
 use serde_json::Value;
 use std::net::SocketAddr;

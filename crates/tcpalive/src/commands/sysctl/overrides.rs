@@ -5,6 +5,7 @@
 //! alone. `sysctl --system` reads /etc/sysctl.conf last (sysctl(8),
 //! sysctl.d(5)). The last value that a key is given holds.
 
+use crate::render::sysctl::Override;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
@@ -12,17 +13,17 @@ use std::path::{Path, PathBuf};
 
 /// Where sysctls are configured.
 #[derive(Debug, Clone)]
-pub struct Folders {
+pub(super) struct Folders {
     /// In order of precedence; the first is the one that is written to.
-    pub folders: Vec<PathBuf>,
+    pub(super) folders: Vec<PathBuf>,
     /// The file that is read last.
-    pub last: PathBuf,
+    pub(super) last: PathBuf,
 }
 
 impl Folders {
     /// Those of the system.
     #[must_use]
-    pub fn system() -> Self {
+    pub(super) fn system() -> Self {
         let folders = [
             "/etc/sysctl.d",
             "/run/sysctl.d",
@@ -37,21 +38,10 @@ impl Folders {
     }
 }
 
-/// A file that gives a key another value after ours gave it one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Override {
-    /// The file.
-    pub path: PathBuf,
-    /// The key with dots.
-    pub key: String,
-    /// What it is set to there.
-    pub value: String,
-}
-
 /// Which later files undo what the file `ours` sets. Keys with wildcards are
 /// not looked at: systemd-sysctl leaves keys alone that are named elsewhere.
 #[must_use]
-pub fn overrides(folders: &Folders, ours: &str, set: &[(String, i64)]) -> Vec<Override> {
+pub(super) fn overrides(folders: &Folders, ours: &str, set: &[(String, i64)]) -> Vec<Override> {
     let ours = OsString::from(ours);
     let mut files: BTreeMap<OsString, PathBuf> = BTreeMap::new();
     for folder in &folders.folders {
@@ -72,11 +62,11 @@ pub fn overrides(folders: &Folders, ours: &str, set: &[(String, i64)]) -> Vec<Ov
         .collect();
     set.iter()
         .filter_map(|(key, value)| {
-            let last = in_order.iter().filter_map(|path| {
+            let mut setting = in_order.iter().filter_map(|path| {
                 let value = last_value(path, key)?;
                 Some((path, value))
             });
-            let (path, found) = last.last()?;
+            let (path, found) = setting.next_back()?;
             (found != value.to_string()).then(|| Override {
                 path: path.clone(),
                 key: key.clone(),
@@ -89,11 +79,9 @@ pub fn overrides(folders: &Folders, ours: &str, set: &[(String, i64)]) -> Vec<Ov
 fn last_value(path: &Path, key: &str) -> Option<String> {
     // A file that cannot be read sets nothing, as far as can be known here.
     let text = fs::read_to_string(path).ok()?;
-    let assignments = text.lines().filter_map(assignment);
-    assignments
-        .filter(|(name, _)| name == key)
-        .last()
-        .map(|(_, value)| value)
+    let mut assignments = text.lines().filter_map(assignment);
+    let (_, value) = assignments.rfind(|(name, _)| name == key)?;
+    Some(value)
 }
 
 /// The key, with dots, and the value of a line that has them: `net/ipv4/x=1`

@@ -13,15 +13,15 @@ use thiserror::Error;
 
 /// The file's name: after what distributions ship (50 and below), before what
 /// administrators write last (99).
-pub const NAME: &str = "60-tcpalive-keepalive.conf";
+pub(super) const NAME: &str = "60-tcpalive-keepalive.conf";
 
 /// Values to write; `None`: none is written. In the order of
 /// [`KeepaliveSysctls::NAMES`].
-pub type Values = [Option<i64>; 3];
+pub(super) type Values = [Option<i64>; 3];
 
 /// Why the file cannot be written.
 #[derive(Debug, Error)]
-pub enum PersistError {
+pub(super) enum PersistError {
     /// The file there has lines that would be lost.
     #[error(
         "{path}, line {line}: expected a keep-alive sysctl and its number, such as {} = 600; the file is \
@@ -49,7 +49,7 @@ pub enum PersistError {
 /// The file, written under another name and synced: what can fail has not.
 /// Dropped without [`Prepared::commit`], it leaves nothing behind.
 #[derive(Debug)]
-pub struct Prepared {
+pub(super) struct Prepared {
     temporary: PathBuf,
     path: PathBuf,
     /// What will be in it.
@@ -64,7 +64,7 @@ impl Prepared {
     /// # Errors
     /// When the folder cannot be written to, or the file there has other
     /// lines than those that [`Prepared`] writes.
-    pub fn write(
+    pub(super) fn write(
         folder: &Path,
         changes: Values,
         command: &str,
@@ -108,13 +108,13 @@ impl Prepared {
 
     /// The file that will be there.
     #[must_use]
-    pub fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Keys and values that will be in it.
     #[must_use]
-    pub fn settings(&self) -> Vec<(String, i64)> {
+    pub(super) fn settings(&self) -> Vec<(String, i64)> {
         settings(self.values)
     }
 
@@ -122,7 +122,7 @@ impl Prepared {
     ///
     /// # Errors
     /// When it cannot be renamed.
-    pub fn commit(mut self) -> Result<(), PersistError> {
+    pub(super) fn commit(mut self) -> Result<(), PersistError> {
         let failed = |doing, source| PersistError::System {
             doing,
             path: self.path.clone(),

@@ -28,7 +28,7 @@ pub(super) fn sockets(
 ) -> Result<Option<Sockets>, Failure> {
     let mut sockets = Sockets::default();
     let known = visit(sweeper, namespace, |_, keepalive| {
-        count(&mut sockets, keepalive)
+        count(&mut sockets, keepalive);
     })?;
     Ok(known.then_some(sockets))
 }

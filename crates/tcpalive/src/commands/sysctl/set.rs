@@ -1,10 +1,10 @@
 //! `tcpalive sysctl set`: all that was asked for, or nothing.
 
-use super::overrides::{Folders, Override, overrides};
+use super::overrides::{Folders, overrides};
 use super::persist::{PersistError, Prepared};
 use super::{dangers, reach, warn};
 use crate::cli::{Failure, Found, Presentation, say};
-use crate::render::sysctl::{Changed, Persisted, Report};
+use crate::render::sysctl::{Changed, Override, Persisted, Report};
 use crate::render::units::parse_duration;
 use crate::survey::{find_namespaces, open_sweeper};
 use std::io::{self, Write};
@@ -36,7 +36,7 @@ probes again.
 
 Exit codes: 0 done; 2 wrong usage or bad input; 3 this host or user does not allow it;
 4 failed midway, and what was changed is as before.")]
-pub struct Args {
+pub(super) struct Args {
     /// Silence before the first probe, in seconds or as 90s, 10m, 2h
     /// (net.ipv4.tcp_keepalive_time)
     #[arg(long, value_name = "TIME", value_parser = seconds, allow_negative_numbers = true)]
@@ -137,12 +137,7 @@ impl Args {
                 "--persist goes with --netns current alone: {why}"
             )));
         }
-        let initial = std::fs::metadata("/proc/1/ns/net").map_err(|error| {
-            Failure::NotAllowed(format!(
-                "looking at the network namespace of process 1, which --persist is for: {error}. Run it as root"
-            ))
-        })?;
-        if initial.ino() != current.inode() {
+        if !is_initial(current)? {
             return Err(Failure::Usage(format!(
                 "--persist is of no use in this network namespace, which is not that of process 1: {why}; \
                  whoever makes this namespace has to set its sysctls"
@@ -173,6 +168,24 @@ impl Args {
         }
         text.push_str(" --persist");
         text
+    }
+}
+
+/// Whether the namespace is the one that the host's init sets sysctls in.
+fn is_initial(namespace: &Namespace) -> Result<bool, Failure> {
+    /// The initial network namespace where its number is fixed, as on Linux
+    /// 6.18 (`NET_NS_INIT_INO`, include/uapi/linux/nsfs.h). Numbers that the
+    /// kernel gives out as it goes begin at 0xf0000000 (`PROC_DYNAMIC_FIRST`).
+    const INITIAL: u64 = 0xefff_fff9;
+    if namespace.inode() == INITIAL {
+        return Ok(true);
+    }
+    match std::fs::metadata("/proc/1/ns/net") {
+        Ok(init) => Ok(init.ino() == namespace.inode()),
+        Err(error) => Err(Failure::NotAllowed(format!(
+            "looking at the network namespace of process 1, which --persist is for: {error}. \
+             Run it as root with the capabilities that process 1 has"
+        ))),
     }
 }
 
