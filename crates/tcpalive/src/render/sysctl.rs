@@ -339,7 +339,7 @@ impl Changed {
         };
         line(&format!("detects   a dead peer within {detects}{late}"));
         let Some(reach) = &self.reach else {
-            line("Which connections that reaches is not known without BPF.");
+            line("Which connections that reaches is not known here.");
             return;
         };
         for sentence in reach.sentences(&clean(&self.name)) {
@@ -358,7 +358,7 @@ impl Reach {
         let mut sentences = Vec::new();
         if follow > 0 {
             let latest = match self.next_fire_latest_ms {
-                Some(ms) => format!(", the last of them in {}", Exact(ms.div_ceil(1000))),
+                Some(ms) => format!(", the last of them due in {}", Exact(ms.div_ceil(1000))),
                 None => String::new(),
             };
             sentences.push(format!(

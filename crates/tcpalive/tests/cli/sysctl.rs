@@ -245,29 +245,32 @@ fn zero_is_taken_with_a_warning_that_says_what_it_does() {
     assert_eq!(values(&a), ["600", "75", "0"]);
 }
 
-#[test]
-fn an_interval_of_zero_does_end_connections_to_peers_that_live() {
-    use tcpalive_lab::Fault;
-    let (_lab, a, b) = two_hosts("sysctltick");
-    let pair = connect(&a, &b, |_| {});
-    let _slow = a
-        .inject(Fault::Delay {
-            delay: Duration::from_millis(200),
-        })
-        .unwrap();
-    let ended = set(&a, &["--time", "1", "--interval", "0", "--probes", "3"]);
-    assert_eq!(ended.code, 0, "{ended:?}");
-    keepalive(&pair);
+/// How reading ends on a connection whose peer lives and says nothing.
+fn end_of_reading(pair: &Pair) -> Option<i32> {
     let mut client = &pair.client;
-    client
-        .set_read_timeout(Some(Duration::from_secs(30)))
-        .unwrap();
     let error = std::io::Read::read(&mut client, &mut [0]).unwrap_err();
-    assert_eq!(
-        error.kind(),
-        std::io::ErrorKind::TimedOut,
-        "ETIMEDOUT, not a read that timed out"
-    );
+    error.raw_os_error()
+}
+
+const ETIMEDOUT: Option<i32> = Some(110);
+
+#[test]
+fn no_probes_do_end_connections_to_peers_that_live() {
+    let (_lab, a, b) = two_hosts("sysctlprobes");
+    let ended = set(&a, &["--time", "1", "--probes", "0"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let pair = connect(&a, &b, keepalive);
+    assert_eq!(end_of_reading(&pair), ETIMEDOUT);
+}
+
+#[test]
+fn times_of_zero_do_end_connections_to_peers_that_live() {
+    let (_lab, a, b) = two_hosts("sysctltick");
+    let ended = set(&a, &["--time", "0", "--interval", "0"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(ended.stderr.contains("soon every connection"), "{ended:?}");
+    let pair = connect(&a, &b, keepalive);
+    assert_eq!(end_of_reading(&pair), ETIMEDOUT);
 }
 
 #[test]
@@ -289,12 +292,18 @@ fn an_armed_timer_is_not_moved_and_the_next_one_is_as_set() {
         panic!("two timers")
     };
     assert!(new <= 60_000 && old > 7_000_000, "{new} {old}");
-    let text = tcpalive(&["sysctl", "set", "--time", "90", "--netns", a.netns_name()]).stdout;
-    assert!(
-        text.contains("2 connections with keep-alive by the sysctls"),
-        "{text}"
-    );
-    assert!(text.contains("the last of them in 1 h 59 min"), "{text}");
+    let arguments = ["sysctl", "set", "--time", "90", "--netns", a.netns_name()];
+    let text = unwrapped(&tcpalive(&arguments).stdout);
+    let reached = "2 connections with keep-alive by the sysctls: reached when their timers fire";
+    assert!(text.contains(reached), "{text}");
+    // The first of them has not been armed for a minute.
+    let due = ["due in 2 h.", "due in 1 h 59 min"];
+    assert!(due.iter().any(|due| text.contains(due)), "{text}");
+}
+
+/// Text without its line breaks.
+fn unwrapped(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[test]
@@ -324,10 +333,10 @@ fn sockets_with_values_of_their_own_are_counted_by_what_differs() {
     assert_eq!(object["off"], 1);
 
     let arguments = ["sysctl", "set", "--time", "50", "--netns", a.netns_name()];
-    let text = tcpalive(&arguments).stdout;
+    let text = unwrapped(&tcpalive(&arguments).stdout);
     let here = std::fs::read_to_string("/proc/self/comm").unwrap();
     let owner = format!("({} 2)", here.trim());
-    assert!(text.replace("\n  ", " ").contains(&owner), "{text}");
+    assert!(text.contains(&owner), "{text}");
     assert!(text.contains("'not keepalive'"), "{text}");
 }
 
@@ -365,6 +374,24 @@ fn where_proc_is_read_only_nothing_is_changed_and_it_says_so() {
     assert!(ended.stderr.contains("read-only"), "{ended:?}");
     assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
     assert_eq!(values(&a), ["7200", "75", "9"]);
+}
+
+#[test]
+fn when_the_output_cannot_be_written_it_says_that_the_change_is_made() {
+    let (_lab, a, _b) = two_hosts("sysctlfull");
+    let output = Command::new(PROGRAM)
+        .args(["sysctl", "set", "--time", "60", "--netns", a.netns_name()])
+        .stdout(
+            std::fs::File::options()
+                .write(true)
+                .open("/dev/full")
+                .unwrap(),
+        )
+        .output();
+    let ended: Ended = output.unwrap().into();
+    assert_eq!(ended.code, 4, "{ended:?}");
+    assert!(ended.stderr.contains("the sysctls are set"), "{ended:?}");
+    assert_eq!(values(&a), ["60", "75", "9"]);
 }
 
 /// Runs a script with the program as `$0` in the host's network namespace, as
@@ -525,7 +552,7 @@ fn all_that_can_be_reached_are_set_when_asked_for() {
 }
 
 #[test]
-fn closed_pipes_and_help_are_as_everywhere() {
+fn help_and_wrong_namespaces_are_as_everywhere() {
     for command in [&["sysctl", "--help"][..], &["sysctl", "set", "--help"]] {
         let ended = tcpalive(command);
         assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{command:?}");

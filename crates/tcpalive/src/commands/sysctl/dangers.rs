@@ -37,11 +37,21 @@ pub(super) fn dangers(values: &KeepaliveSysctls, hz: Option<Hz>) -> Vec<String> 
             "tcp_keepalive_intvl is {interval}: the delay wraps to months, so after the first unanswered \
              probe none follows and no dead peer is noticed"
         )),
-        0 if probes > 0 => found.push(format!(
-            "tcp_keepalive_intvl is 0: probes follow each other at every tick, and {} later the \
-             connection is ended; peers that live but answer later than that lose theirs",
-            ticks(probes, hz)
-        )),
+        0 if probes > 0 => {
+            // Found by experiment on Linux 6.18, on a loopback: answers are
+            // rationed (tcp_invalid_ratelimit), and probes do not wait.
+            let whose = if time == 0 {
+                "with tcp_keepalive_time 0 as well, that is soon every connection, since Linux peers \
+                 answer one such probe in 500 ms"
+            } else {
+                "peers that live but answer later than that lose theirs"
+            };
+            found.push(format!(
+                "tcp_keepalive_intvl is 0: probes follow each other at every tick, and {} later the \
+                 connection is ended; {whose}",
+                ticks(probes, hz)
+            ));
+        }
         _ => {}
     }
     if probes == 0 {
@@ -129,6 +139,7 @@ mod tests {
             assert!(found[0].contains(what), "{found:?}");
         }
         assert_eq!(found(0, 0, 0).len(), 2);
+        assert!(found(0, 0, 9)[1].contains("every connection"));
         assert!(found(-1, 75, 0)[1].contains("after its time of silence"));
     }
 

@@ -123,20 +123,18 @@ impl Prepared {
     /// # Errors
     /// When it cannot be renamed.
     pub(super) fn commit(mut self) -> Result<(), PersistError> {
-        let failed = |doing, source| PersistError::System {
-            doing,
+        fs::rename(&self.temporary, &self.path).map_err(|source| PersistError::System {
+            doing: "replacing",
             path: self.path.clone(),
             source,
-        };
-        fs::rename(&self.temporary, &self.path).map_err(|source| failed("replacing", source))?;
-        // The rename, too, should outlast a power cut.
-        let synced = match self.path.parent() {
-            Some(folder) => File::open(folder).and_then(|folder| folder.sync_all()),
-            None => Ok(()),
-        };
-        let synced = synced.map_err(|source| failed("syncing the folder of", source));
+        })?;
         self.committed = true;
-        synced
+        // The rename, too, should outlast a power cut. Where that is refused,
+        // the file is in its place all the same.
+        if let Some(folder) = self.path.parent() {
+            let _ = File::open(folder).and_then(|folder| folder.sync_all());
+        }
+        Ok(())
     }
 }
 

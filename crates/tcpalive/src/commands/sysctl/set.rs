@@ -4,7 +4,7 @@ use super::overrides::{Folders, overrides};
 use super::persist::{PersistError, Prepared};
 use super::{dangers, reach, warn};
 use crate::cli::{Failure, Found, Presentation, say};
-use crate::render::sysctl::{Changed, Override, Persisted, Report};
+use crate::render::sysctl::{Changed, Override, Persisted, Reach, Report};
 use crate::render::units::parse_duration;
 use crate::survey::{find_namespaces, open_sweeper};
 use std::io::{self, Write};
@@ -13,7 +13,7 @@ use std::time::SystemTime;
 use tcpalive_keepalive::Hz;
 use tcpalive_kernel::Error;
 use tcpalive_kernel::netns::{Namespace, Scope};
-use tcpalive_kernel::sweep::BackendChoice;
+use tcpalive_kernel::sweep::{BackendChoice, Sweeper};
 use tcpalive_kernel::sysctl::{KeepaliveSysctls, OpenKeepaliveSysctls};
 
 /// Arguments of `sysctl set`.
@@ -35,7 +35,7 @@ connections whose peers live. Negative values are refused: the kernel takes them
 probes again.
 
 Exit codes: 0 done; 2 wrong usage or bad input; 3 this host or user does not allow it;
-4 failed midway, and what was changed is as before.")]
+4 failed midway: what was changed is as before, unless it says otherwise.")]
 pub(super) struct Args {
     /// Silence before the first probe, in seconds or as 90s, 10m, 2h
     /// (net.ipv4.tcp_keepalive_time)
@@ -58,7 +58,8 @@ pub(super) struct Args {
 /// Sets the sysctls and tells what that does not reach.
 ///
 /// # Errors
-/// See [`Failure`]. Whatever it is, nothing is changed then.
+/// See [`Failure`]. Nothing is changed then, save when all that failed is the
+/// output, which is said.
 pub(super) fn run(
     args: &Args,
     scope: &Scope,
@@ -100,19 +101,39 @@ pub(super) fn run(
             before,
             after,
             hz,
-            reach: reach::reach(&mut sweeper, namespace, &after)?,
+            reach: reach_of(&mut sweeper, namespace, &after),
             warnings,
         });
     }
     let report = Report { changes, persisted };
+    print(&report, presentation).map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => Failure::ClosedPipe,
+        _ => Failure::Midway(format!("writing the output: {error}; the sysctls are set")),
+    })?;
+    Ok(Found::Nothing)
+}
+
+/// The change is made, so not to know what it reaches is no failure.
+fn reach_of(
+    sweeper: &mut Sweeper,
+    namespace: &Namespace,
+    after: &KeepaliveSysctls,
+) -> Option<Reach> {
+    reach::reach(sweeper, namespace, after).unwrap_or_else(|failure| {
+        let why = failure.text().unwrap_or_default();
+        say(&format!("what the change reaches is not known: {why}"));
+        None
+    })
+}
+
+fn print(report: &Report, presentation: Presentation) -> io::Result<()> {
     let mut out = io::stdout().lock();
     if presentation.json {
         out.write_all(&report.json())?;
     } else {
         out.write_all(report.text(presentation.style).as_bytes())?;
     }
-    out.flush()?;
-    Ok(Found::Nothing)
+    out.flush()
 }
 
 impl Args {
@@ -127,16 +148,11 @@ impl Args {
         }
         let why = "files in /etc/sysctl.d are read when the host boots, and reach its initial \
                    network namespace alone";
-        let [current] = namespaces else {
+        let (Scope::Current, [current]) = (scope, namespaces) else {
             return Err(Failure::Usage(format!(
                 "--persist goes with --netns current alone: {why}"
             )));
         };
-        if *scope != Scope::Current {
-            return Err(Failure::Usage(format!(
-                "--persist goes with --netns current alone: {why}"
-            )));
-        }
         if !is_initial(current)? {
             return Err(Failure::Usage(format!(
                 "--persist is of no use in this network namespace, which is not that of process 1: {why}; \
