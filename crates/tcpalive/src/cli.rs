@@ -13,7 +13,7 @@ pub mod failure;
 pub use arguments::{OutputArgs, Presentation, Selected, SelectionArgs, SourceArgs};
 pub use failure::{Failure, Found};
 
-use crate::commands::{check, doctor, lab, ls, reap, sim};
+use crate::commands::{check, doctor, lab, ls, reap, sim, sysctl};
 use clap::{CommandFactory, Parser, Subcommand};
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -101,6 +101,8 @@ enum Command {
     Sim(sim::Args),
     /// Say what this kernel and user allow, and find leftovers
     Doctor(doctor::Args),
+    /// Show or set the keep-alive sysctls, with the detection time that follows
+    Sysctl(sysctl::Args),
     /// Repeat experiments on the real kernel, in network namespaces of their own
     Lab(lab::Args),
     /// Print a completion script for a shell
@@ -122,6 +124,7 @@ fn run(cli: Cli) -> Result<Found, Failure> {
         Command::Reap(args) => reap::run(&args, presentation),
         Command::Sim(args) => sim::run(&args, presentation),
         Command::Doctor(args) => doctor::run(&args, presentation),
+        Command::Sysctl(args) => sysctl::run(&args, presentation),
         Command::Lab(args) => lab::run(args, presentation),
         Command::Completions { shell } => print(|out| {
             clap_complete::generate(shell, &mut Cli::command(), "tcpalive", out);

@@ -7,3 +7,4 @@ pub mod ls;
 pub mod probing;
 pub mod reap;
 pub mod sim;
+pub mod sysctl;

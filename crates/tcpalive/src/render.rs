@@ -10,6 +10,7 @@
 //! * [`verdicts`]: what `check` and `reap` found and did.
 //! * [`doctor`]: what this host allows, and what was left behind.
 //! * [`sim`]: lives of connections in virtual time; [`svg`] draws them.
+//! * [`sysctl`]: the keep-alive sysctls, and what a change of them reaches.
 //! * [`units`]: durations, sizes, counts and round-trip times as text, and
 //!   durations from text.
 //! * [`style`]: colour and width.
@@ -20,6 +21,7 @@ pub mod sim;
 pub mod style;
 pub mod summary;
 pub mod svg;
+pub mod sysctl;
 pub mod table;
 pub mod units;
 pub mod verdicts;

@@ -7,7 +7,7 @@ use tcpalive_connections::{Connection, Owner};
 use tcpalive_kernel::cgroups::{self, CgroupPaths};
 use tcpalive_kernel::netns::{self, Namespace, Scope};
 use tcpalive_kernel::owners::Owners;
-use tcpalive_kernel::sweep::Sweeper;
+use tcpalive_kernel::sweep::{BackendChoice, Sweeper};
 
 /// The host as a command sees it. The parts are public so that a sweep can
 /// borrow one of them while its visitor uses the others.
@@ -32,12 +32,8 @@ impl Survey {
     /// do is said with the way to be allowed to.
     pub fn open(source: &SourceArgs) -> Result<Self, Failure> {
         let namespaces = find_namespaces(&source.netns, true)?;
-        let (sweeper, note) = Sweeper::open(source.backend())?;
-        if let Some(note) = note {
-            say(&note);
-        }
         Ok(Self {
-            sweeper,
+            sweeper: open_sweeper(source.backend())?,
             namespaces,
             owners: Owners::default(),
             cgroups: Cgroups::default(),
@@ -66,8 +62,24 @@ impl Survey {
     }
 }
 
+/// Opens the backend. What is missing is said on stderr.
+///
+/// # Errors
+/// What this user may not do is said with the way to be allowed to.
+pub(crate) fn open_sweeper(backend: BackendChoice) -> Result<Sweeper, Failure> {
+    let (sweeper, note) = Sweeper::open(backend)?;
+    if let Some(note) = note {
+        say(&note);
+    }
+    Ok(sweeper)
+}
+
 /// Finds the namespaces, and says how many are closed to this user if wanted.
-fn find_namespaces(scope: &Scope, tell: bool) -> Result<Vec<Namespace>, Failure> {
+///
+/// # Errors
+/// A namespace that does not exist is wrong usage; what this user may not do
+/// is said with the way to be allowed to.
+pub(crate) fn find_namespaces(scope: &Scope, tell: bool) -> Result<Vec<Namespace>, Failure> {
     let mut found = netns::find(scope).map_err(|error| {
         if error.is_not_allowed() {
             Failure::NotAllowed(error.to_string())

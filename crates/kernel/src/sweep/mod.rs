@@ -11,7 +11,7 @@ mod sock_diag;
 mod transmission;
 
 pub use bpf::{BpfSweeper, Pulse};
-pub use sock_diag::SockDiagSweeper;
+pub use sock_diag::{SockDiagSweeper, armed_keepalive_timers};
 pub use transmission::{TimestampClock, Transmission, retransmission_limit_ms};
 
 use crate::bpf::sweep::types::tcpalive_record as Record;

@@ -61,7 +61,8 @@ impl SockDiagSweeper {
         let mut seen = Seen::default();
         let mut count = SweepCount::default();
         for family in [AF_INET, AF_INET6] {
-            let request = request(family, u32::from(selection.states.bits()));
+            let wanted = (1 << (INET_DIAG_INFO - 1)) | (1 << (INET_DIAG_SKMEMINFO - 1));
+            let request = request(family, u32::from(selection.states.bits()), wanted);
             let answered = netlink.dump(SOCK_DIAG_BY_FAMILY, &request, |_, payload| {
                 let Some(connection) = parse(payload, namespace.inode(), &self.sizes) else {
                     return;
@@ -90,9 +91,56 @@ impl SockDiagSweeper {
     }
 }
 
+/// Tells each socket's cookie whose keep-alive timer is armed, and in how many
+/// milliseconds it is due. The kernel shows this timer only while neither the
+/// retransmission nor the persist timer is pending (`inet_sk_diag_fill`), and
+/// it fires up to a bucket of the timer wheel later.
+///
+/// # Errors
+/// When the namespace cannot be entered or the kernel stops answering.
+pub fn armed_keepalive_timers(
+    namespace: &Namespace,
+    mut visit: impl FnMut(u64, u64),
+) -> Result<()> {
+    /// `idiag_timer` of keep-alive.
+    const KEEPALIVE: u8 = 2;
+    let doing = || {
+        format!(
+            "asking for the timers of network namespace {}",
+            namespace.label()
+        )
+    };
+    let mut netlink = namespace.enter(Netlink::sock_diag)?.doing(doing)?;
+    let states = State::ALL
+        .into_iter()
+        .filter(|state| state.answers_keepalive())
+        .fold(0, |states, state| states | 1 << state as u32);
+    for family in [AF_INET, AF_INET6] {
+        let request = request(family, states, 0);
+        let answered = netlink.dump(SOCK_DIAG_BY_FAMILY, &request, |_, payload| {
+            let Some(fixed) = payload.get(..MESSAGE) else {
+                return;
+            };
+            if fixed[2] == KEEPALIVE {
+                visit(cookie(fixed), u64::from(u32_at(fixed, 52)));
+            }
+        });
+        match answered {
+            // A kernel without IPv6.
+            Err(error) if family == AF_INET6 && error.kind() == std::io::ErrorKind::NotFound => {}
+            other => other.doing(doing)?,
+        }
+    }
+    Ok(())
+}
+
+/// `idiag_cookie` of a `struct inet_diag_msg`.
+fn cookie(fixed: &[u8]) -> u64 {
+    u64::from(u32_at(fixed, 44)) | u64::from(u32_at(fixed, 48)) << 32
+}
+
 /// `struct inet_diag_req_v2`.
-fn request(family: u8, states: u32) -> [u8; 56] {
-    let wanted = (1 << (INET_DIAG_INFO - 1)) | (1 << (INET_DIAG_SKMEMINFO - 1));
+fn request(family: u8, states: u32, wanted: u8) -> [u8; 56] {
     let mut request = [0; 56];
     request[0] = family;
     request[1] = IPPROTO_TCP;
@@ -106,7 +154,7 @@ fn parse(message: &[u8], netns: u64, sizes: &SlabSizes) -> Option<Connection> {
     let (family, state) = (fixed[0], State::from_kernel(fixed[1])?);
     let (timer, retransmissions) = (fixed[2], fixed[3]);
     let port = |at: usize| u16::from_be_bytes([fixed[at], fixed[at + 1]]);
-    let cookie = u64::from(u32_at(fixed, 44)) | u64::from(u32_at(fixed, 48)) << 32;
+    let cookie = cookie(fixed);
     // idiag_expires, idiag_rqueue, idiag_wqueue, idiag_uid, idiag_inode
     let (write_queue, uid, inode) = (u32_at(fixed, 60), u32_at(fixed, 64), u32_at(fixed, 68));
 

@@ -11,10 +11,13 @@ mod address;
 mod doctor;
 mod field;
 mod summaries;
+mod sysctl;
 
 pub use address::push_address;
 pub use doctor::{capability, doctor_summary, leftover};
 pub use summaries::{check_summary, reap_summary, summary, totals};
+pub use sysctl::{sysctl, sysctl_changed, sysctl_persisted};
+pub use sysctl::{sysctl_set_summary, sysctl_summary};
 
 use field::{boolean, integer, opt, opt_text, pair, raw, text};
 use tcpalive_connections::cgroup::systemd_unit;

@@ -33,6 +33,29 @@ impl fmt::Display for Span {
     }
 }
 
+/// Whole seconds without anything dropped: `2 h 11 min 15 s`, `1 d 2 h`, `0 s`.
+#[derive(Debug, Clone, Copy)]
+pub struct Exact(pub u64);
+
+impl fmt::Display for Exact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [
+            (self.0 / 86_400, "d"),
+            (self.0 / 3_600 % 24, "h"),
+            (self.0 / 60 % 60, "min"),
+            (self.0 % 60, "s"),
+        ];
+        let mut separator = "";
+        for (number, unit) in parts {
+            if number > 0 || (unit == "s" && separator.is_empty()) {
+                write!(f, "{separator}{} {unit}", Count(number))?;
+                separator = " ";
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Bytes in binary units: `512 B`, `2.3 KiB`, `41.3 MiB`, `640 GiB`.
 #[derive(Debug, Clone, Copy)]
 pub struct Bytes(pub u64);
@@ -241,6 +264,20 @@ mod tests {
             (u64::MAX, "213,503,982,334d"),
         ] {
             assert_eq!(Span(ms).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn exact_seconds_drop_nothing() {
+        for (seconds, text) in [
+            (0, "0 s"),
+            (75, "1 min 15 s"),
+            (7_875, "2 h 11 min 15 s"),
+            (86_400, "1 d"),
+            (90_001, "1 d 1 h 1 s"),
+            (u64::MAX, "213,503,982,334,601 d 7 h 15 s"),
+        ] {
+            assert_eq!(Exact(seconds).to_string(), text);
         }
     }
 

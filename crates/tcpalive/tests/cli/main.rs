@@ -8,6 +8,7 @@ mod lab_command;
 mod ls;
 mod ordinary_user;
 mod sim;
+mod sysctl;
 
 use serde_json::Value;
 use std::net::SocketAddr;

@@ -122,3 +122,29 @@ fn doctor_says_of_everything_that_fails_why_and_what_is_lost() {
     assert_eq!(text.code, 0);
     assert!(text.stdout.contains("CAP_NET_RAW"), "{}", text.stdout);
 }
+
+#[test]
+fn sysctls_are_shown_to_everybody_and_set_by_nobody() {
+    let (_lab, a, b) = two_hosts("sysctlnobody");
+    let _pairs = connect(&a, &b, 1);
+    let nobody = ForEverybody::new();
+    let ended = nobody.run(&b, &["sysctl", "--json", "--netns", "current"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let shown = &ended.objects()[0];
+    assert_eq!(shown["time_s"], 7200);
+    assert_eq!(shown["detects_within_s"], 7875);
+    assert_eq!(shown["lateness_s"], Value::Null);
+    for key in ["follow", "own_values", "off"] {
+        assert_eq!(shown["sockets"][key], Value::Null, "{key}");
+    }
+    // Why they are not known.
+    assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
+    assert!(ended.stderr.contains("keep-alive values"), "{ended:?}");
+
+    let ended = nobody.run(&b, &["sysctl", "set", "--time", "60"]);
+    assert_eq!((ended.code, ended.stdout.as_str()), (3, ""), "{ended:?}");
+    assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
+    assert!(ended.stderr.contains("Run it as root"), "{ended:?}");
+    let time = b.sysctl_value("net.ipv4.tcp_keepalive_time").unwrap();
+    assert_eq!(time, "7200");
+}
