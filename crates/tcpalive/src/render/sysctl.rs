@@ -75,6 +75,16 @@ impl Effect {
             lateness: hz.map(|hz| timing.lateness(hz)),
         })
     }
+
+    /// The detection time: `1 min 50 s`, or `1 min 50 s to 2 min`.
+    fn detection(&self) -> String {
+        let within = Exact(self.within.as_secs());
+        if self.soonest == self.within {
+            within.to_string()
+        } else {
+            format!("{} to {within}", Exact(self.soonest.as_secs()))
+        }
+    }
 }
 
 /// All that is shown.
@@ -170,10 +180,7 @@ fn cells(shown: &Shown) -> [String; 10] {
         format!("{} s", shown.values.time_s),
         format!("{} s", shown.values.interval_s),
         shown.values.probes.to_string(),
-        effect.map_or_else(
-            || "never".to_owned(),
-            |it| Exact(it.within.as_secs()).to_string(),
-        ),
+        effect.map_or_else(|| "never".to_owned(), |it| it.detection()),
         match effect {
             Some(effect) => effect.lateness.map_or_else(unknown, rounded_up),
             None => "-".to_owned(),
@@ -315,10 +322,7 @@ impl Changed {
         }
         let within = |values| {
             let effect = Effect::of(values, self.hz);
-            effect.map_or_else(
-                || "never".to_owned(),
-                |it| Exact(it.within.as_secs()).to_string(),
-            )
+            effect.map_or_else(|| "never".to_owned(), |it| it.detection())
         };
         let late = Effect::of(&self.after, self.hz).and_then(|it| it.lateness);
         let late = late.map_or_else(String::new, |late| {
