@@ -82,6 +82,8 @@ pub struct Simulation<'a> {
     /// Data that nobody will ever acknowledge are in flight.
     stuck: bool,
     queue_full: bool,
+    peer_closed: bool,
+    fin_acked: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,6 +119,8 @@ impl<'a> Simulation<'a> {
             last_answer: None,
             stuck: false,
             queue_full: false,
+            peer_closed: false,
+            fin_acked: false,
         };
         simulation.act(action, Time::ZERO);
         simulation
@@ -138,6 +142,27 @@ impl<'a> Simulation<'a> {
     #[must_use]
     pub fn timing(&self) -> Timing {
         self.machine.options().timing(&self.sysctl)
+    }
+
+    /// Makes the timer that is set fire later, as a real one does.
+    pub fn delay_timer(&mut self, by: Duration) {
+        self.timer = self.timer.map(|at| at + by);
+    }
+
+    /// Plays the next thing that happens, also one that is not seen, and
+    /// tells its time. `None` when the scenario or the connection is over.
+    pub fn advance(&mut self) -> Option<(Time, Option<Sight>)> {
+        if self.machine.is_closed() {
+            return None;
+        }
+        Some(match self.take_next()? {
+            Next::Step(step) => (step.at, self.step(step)),
+            Next::Arrival(at, arrival) => (at, self.arrive(at, arrival)),
+            Next::Timer(at) => {
+                let action = self.machine.on_timer(at, &self.sysctl);
+                (at, self.act(action, at))
+            }
+        })
     }
 
     fn take_next(&mut self) -> Option<Next<'a>> {
@@ -276,7 +301,9 @@ impl<'a> Simulation<'a> {
             }
             Happening::PeerCloses => {
                 self.acked(now);
-                self.handle(Event::PeerClosed, now)
+                self.peer_closed = true;
+                self.handle(Event::PeerClosed, now);
+                self.closed_by_both(now)
             }
             Happening::Shutdown => self.finish(now, false),
             Happening::Close => self.finish(now, true),
@@ -293,6 +320,15 @@ impl<'a> Simulation<'a> {
             Reaction::Silent => self.stuck = true,
         }
         None
+    }
+
+    /// TIME_WAIT, or the end of LAST_ACK: no keep-alive timer runs any more.
+    fn closed_by_both(&mut self, now: Time) -> Option<Sight> {
+        if self.peer_closed && self.fin_acked {
+            self.handle(Event::Closed, now)
+        } else {
+            None
+        }
     }
 
     fn acked(&mut self, now: Time) -> Option<Sight> {
@@ -312,12 +348,15 @@ impl<'a> Simulation<'a> {
                 });
                 let outstanding = self.stuck || more;
                 self.handle(Event::Ack { outstanding }, now);
-                if let Arrival::FinAcked { orphan: true } = arrival
+                if let Arrival::FinAcked { orphan } = arrival
                     && !self.stuck
                 {
-                    self.handle(Event::Orphaned, now);
+                    self.fin_acked = true;
+                    if orphan {
+                        self.handle(Event::Orphaned, now);
+                    }
                 }
-                None
+                self.closed_by_both(now)
             }
             Arrival::Reset => self.handle(Event::Reset, now),
         }
@@ -328,19 +367,11 @@ impl Iterator for Simulation<'_> {
     type Item = Moment;
 
     fn next(&mut self) -> Option<Moment> {
-        while !self.machine.is_closed() {
-            let (at, what) = match self.take_next()? {
-                Next::Step(step) => (step.at, self.step(step)),
-                Next::Arrival(at, arrival) => (at, self.arrive(at, arrival)),
-                Next::Timer(at) => {
-                    let action = self.machine.on_timer(at, &self.sysctl);
-                    (at, self.act(action, at))
-                }
-            };
+        loop {
+            let (at, what) = self.advance()?;
             if let Some(what) = what {
                 return Some(Moment { at, what });
             }
         }
-        None
     }
 }

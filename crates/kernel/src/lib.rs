@@ -6,6 +6,7 @@
 //! * [`netns`]: which network namespaces there are, and doing something in one.
 //! * [`probe`]: raw sockets that send keep-alive probes for other sockets.
 //! * [`tap`]: what really left and what came back, seen on the wire.
+//! * [`wire`]: whole frames on one interface, received with their time, and sent.
 //! * [`destroy`]: closing sockets by cookie.
 //! * [`path`]: routes, next hops and interfaces towards a peer.
 //! * [`clock`], [`sysctl`], [`slab`], [`cgroups`], [`process`]: facts about
@@ -31,6 +32,7 @@ pub mod slab;
 pub mod sweep;
 pub mod sysctl;
 pub mod tap;
+pub mod wire;
 
 mod bpf;
 

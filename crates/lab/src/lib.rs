@@ -30,6 +30,7 @@
 //! * [`connections`]: many connections between two hosts, quickly.
 //! * [`crowd`]: a million sockets that do nothing, to measure with.
 //! * [`leftovers`]: what a lab left behind that was killed, and its removal.
+//! * [`play`](mod@play): keep-alive scenarios on the real kernel, beside what the machine predicts.
 //! * [`article`]: the numbers of the article that the project sets out from.
 //! * [`night`]: the article's night: 20,000 dead connections among 20,480.
 //!
@@ -48,6 +49,7 @@ pub mod lab;
 pub mod leftovers;
 pub mod links;
 pub mod night;
+pub mod play;
 pub mod power;
 
 pub use error::{LabError, Result};

@@ -9,6 +9,7 @@
 //!
 //! * [`segment`]: [`Segment`], a thin view over the bytes of an IP packet that
 //!   carries TCP; [`ParseError`], what is wrong with a packet that cannot be one.
+//! * [`draft`]: [`Draft`], any TCP segment to be sent; [`IcmpError`], which quotes one.
 //! * [`flags`]: [`Flags`], shown as `tcpdump` shows them.
 //! * [`options`]: the TCP options, [`TcpOption`], and an iterator over them.
 //! * [`probe`]: [`Probe`], and its bytes.
@@ -60,6 +61,7 @@
 #![forbid(unsafe_code)]
 
 pub mod checksum;
+pub mod draft;
 pub mod flags;
 mod ip;
 pub mod options;
@@ -68,6 +70,7 @@ pub mod recognise;
 pub mod segment;
 pub mod sequence;
 
+pub use draft::{Draft, IcmpError};
 pub use flags::Flags;
 pub use options::{Options, SackBlock, SackBlocks, TcpOption, Timestamps};
 pub use probe::{BuildError, IpFields, MAX_PROBE_LEN, Probe};

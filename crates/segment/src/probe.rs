@@ -72,6 +72,12 @@ pub enum BuildError {
         /// The flow label.
         flow_label: u32,
     },
+    /// More than an IP packet holds.
+    #[error("cannot build a packet for {length} bytes: IP holds 65,535, IPv4's header included")]
+    TooLong {
+        /// What the IP header would have to be followed by, in bytes.
+        length: usize,
+    },
 }
 
 impl Probe {

@@ -1,0 +1,620 @@
+//! The loop that plays many connections at once, in one thread: peers on the
+//! wire, programs at their sockets, and the clock.
+
+use super::Part;
+use super::record::{Between, Fact, Record};
+use super::scripted_peer::{Heard, Say, ScriptedPeer, icmp_of};
+use super::stage::{PEER, SUBJECT, Stage, from_kernel, write_sysctls};
+use super::subject::{self, News};
+use crate::error::{Doing, LabError, Result};
+use crate::night::Interrupt;
+use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
+use rustix::time::{ClockId, clock_gettime};
+use std::collections::BTreeMap;
+use std::mem;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+use tcpalive_keepalive::{Event, Happening, Opened, Reaction, Time};
+use tcpalive_kernel::wire::Wire;
+use tcpalive_segment::Segment;
+
+/// The peer's port of the first connection.
+const PEER_PORTS: u16 = 10_000;
+/// The subject's port of the first connection that it accepts.
+const LISTENER_PORTS: u16 = 30_000;
+/// Connections of one stage: as many as there are ports between the two.
+pub(super) const CAPACITY: usize = 20_000;
+
+/// From one connection's beginning to the next one's.
+const STAGGER: Duration = Duration::from_millis(2);
+/// How long a handshake may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a connection is watched after its end.
+const QUIET: Duration = Duration::from_millis(300);
+/// How often the count of probes is read while the queue is full.
+const GLANCE: Duration = Duration::from_millis(10);
+/// How soon a step is tried again for which there is no socket yet.
+const NOT_YET: Duration = Duration::from_millis(1);
+/// How long the loop sleeps at the most.
+const NAP: Duration = Duration::from_millis(100);
+/// The key of listeners is that of their connection plus this.
+const LISTENER: u64 = 1 << 32;
+/// What programs send.
+const DATA: &[u8] = b"from the subject";
+
+fn now() -> Time {
+    let now = clock_gettime(ClockId::Monotonic);
+    Time::from_nanos(now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64)
+}
+
+/// Does something and tells when.
+fn timed<T>(action: impl FnOnce() -> Result<T>) -> Result<(T, Between)> {
+    let from = now();
+    let result = action()?;
+    Ok((result, Between { from, to: now() }))
+}
+
+/// One connection.
+struct End<'p> {
+    part: &'p Part,
+    peer: ScriptedPeer,
+    peer_address: SocketAddr,
+    listener_address: SocketAddr,
+    listener: Option<OwnedFd>,
+    socket: Option<OwnedFd>,
+    /// The subject's first sequence number after its SYN's.
+    initial: u32,
+    /// Sequence numbers that the program used, a FIN included.
+    written: u32,
+    /// Data that the peer will not acknowledge were sent.
+    stuck: bool,
+    /// What the subject sends next is met with a reset.
+    resets_new: bool,
+    /// The program sent a FIN; whether it kept the socket.
+    fin: Option<bool>,
+    peer_closed: bool,
+    established: Option<Between>,
+    watched_until: Option<Time>,
+    facts: Vec<(Between, Fact)>,
+}
+
+impl<'p> End<'p> {
+    fn new(part: &'p Part, number: u16) -> Self {
+        let family = usize::from(part.ipv6);
+        let address = |text: &str, port| SocketAddr::new(text.parse::<IpAddr>().unwrap(), port);
+        let peer_address = address(PEER[family], PEER_PORTS + number);
+        let listener_address = address(SUBJECT[family], LISTENER_PORTS + number);
+        Self {
+            part,
+            peer: ScriptedPeer::new(peer_address, listener_address, part.timestamps),
+            peer_address,
+            listener_address,
+            listener: None,
+            socket: None,
+            initial: 0,
+            written: 0,
+            stuck: false,
+            resets_new: false,
+            fin: None,
+            peer_closed: false,
+            established: None,
+            watched_until: None,
+            facts: Vec::new(),
+        }
+    }
+
+    fn outstanding(&self) -> bool {
+        !self.peer.all_acknowledged(self.written, self.initial)
+    }
+
+    fn note(&mut self, at: Between, fact: Fact) {
+        self.facts.push((at, fact));
+    }
+
+    /// How the peer meets something that was sent at this time.
+    fn reaction(&self, at: Time) -> Reaction {
+        let origin = self.established.map_or(at, |established| established.from);
+        let at = Time::from_origin(at.since(origin));
+        self.part.scenario.peer.reaction(at)
+    }
+
+    /// TIME_WAIT, or the end of LAST_ACK.
+    fn closed_by_both(&mut self, at: Between) {
+        if self.peer_closed && self.fin.is_some() && !self.outstanding() {
+            self.note(at, Fact::Happened(Event::Closed));
+        }
+    }
+
+    fn stop_watching(&mut self, at: Time) {
+        self.watched_until = self.watched_until.map(|until| until.min(at));
+    }
+
+    fn is_over(&self, now: Time) -> bool {
+        self.watched_until.is_some_and(|until| until <= now)
+    }
+
+    fn rtt(&self) -> Duration {
+        self.part.scenario.peer.rtt
+    }
+}
+
+/// What is to be done at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Task {
+    /// Open a connection.
+    Start(usize),
+    Say(usize, Say),
+    /// An acceptable ACK that answers a probe.
+    Answer(usize),
+    /// The scenario's event of this number.
+    Step(usize, usize),
+    /// Look how many probes were made.
+    Glance,
+}
+
+pub(super) struct Playing<'s> {
+    stage: &'s Stage,
+    wire: Wire,
+    epoll: OwnedFd,
+    ends: Vec<End<'s>>,
+    /// By time; among equals in the order in which they were asked for.
+    tasks: BTreeMap<(Time, u64), Task>,
+    next_task: u64,
+    /// While the queue is full: how many probes had been made, and when that
+    /// was read.
+    queue_full: Option<(u64, Time)>,
+}
+
+impl<'s> Playing<'s> {
+    pub(super) fn new(stage: &'s Stage, wire: Wire, parts: &[&'s Part]) -> Result<Self> {
+        let ends: Vec<End<'s>> = parts
+            .iter()
+            .zip(0..)
+            .map(|(part, number)| End::new(part, number))
+            .collect();
+        let mut playing = Self {
+            stage,
+            wire,
+            epoll: epoll::create(epoll::CreateFlags::CLOEXEC)
+                .doing(|| "watch sockets".to_owned())?,
+            tasks: BTreeMap::new(),
+            next_task: 0,
+            queue_full: None,
+            ends,
+        };
+        let begin = now() + NAP;
+        for (index, delay) in (0..parts.len()).zip(0..) {
+            playing.at(begin + STAGGER * delay, Task::Start(index));
+        }
+        Ok(playing)
+    }
+
+    fn at(&mut self, at: Time, task: Task) {
+        self.tasks.insert((at, self.next_task), task);
+        self.next_task += 1;
+    }
+
+    pub(super) fn run(&mut self, interrupt: &Interrupt) -> Result<()> {
+        let give_up = now() + STAGGER * self.ends.len() as u32 + PATIENCE;
+        loop {
+            interrupt.check()?;
+            self.read_wire()?;
+            self.read_sockets()?;
+            let time = now();
+            while let Some(entry) = self
+                .tasks
+                .first_entry()
+                .filter(|entry| entry.key().0 <= time)
+            {
+                let task = entry.remove();
+                self.perform(task)?;
+                // What came meanwhile came before what is done next.
+                self.read_wire()?;
+            }
+            if time > give_up
+                && let Some(end) = self.ends.iter().find(|end| end.established.is_none())
+            {
+                return Err(LabError::Other(format!(
+                    "the connection with {} was not established within {} s",
+                    end.peer_address,
+                    PATIENCE.as_secs()
+                )));
+            }
+            if self.ends.iter().all(|end| end.is_over(time)) {
+                break;
+            }
+            self.wait()?;
+        }
+        match self.wire.lost().map_err(from_kernel)? {
+            0 => Ok(()),
+            lost => Err(LabError::Other(format!(
+                "{lost} frames were lost: this process was not scheduled soon enough to read them"
+            ))),
+        }
+    }
+
+    pub(super) fn records(self) -> Result<Vec<Record>> {
+        let ended = now();
+        self.ends
+            .into_iter()
+            .map(|end| {
+                if let Some(socket) = end.socket {
+                    subject::discard(socket);
+                }
+                let established = end.established.ok_or_else(|| {
+                    LabError::Other(format!("no connection with {}", end.peer_address))
+                })?;
+                let until = end.watched_until.map_or(ended, |until| until.min(ended));
+                Ok(Record::new(end.facts, established, until))
+            })
+            .collect()
+    }
+
+    fn wait(&self) -> Result<()> {
+        let until = self
+            .tasks
+            .first_key_value()
+            .map_or(NAP, |((at, _), _)| at.since(now()).min(NAP));
+        let timeout = Timespec {
+            tv_sec: 0,
+            tv_nsec: i64::from(until.subsec_nanos()),
+        };
+        let mut ready = [
+            PollFd::new(&self.wire, PollFlags::IN),
+            PollFd::new(&self.epoll, PollFlags::IN),
+        ];
+        match poll(&mut ready, Some(&timeout)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(error).doing(|| "wait for frames".to_owned()),
+        }
+    }
+
+    // ---- the wire
+
+    fn read_wire(&mut self) -> Result<()> {
+        let mut frame = [0; 2048];
+        while let Some(received) = self.wire.receive(&mut frame).map_err(from_kernel)? {
+            let Some(packet) = self.stage.packet(&frame[..received.length]) else {
+                continue;
+            };
+            // Neighbour discovery and the like.
+            let Ok(segment) = Segment::parse(packet) else {
+                continue;
+            };
+            let index = segment.destination().port().wrapping_sub(PEER_PORTS);
+            if usize::from(index) < self.ends.len() {
+                self.heard(
+                    usize::from(index),
+                    &segment,
+                    Time::from_nanos(received.at_ns),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn heard(&mut self, index: usize, segment: &Segment<'_>, at: Time) {
+        let end = &mut self.ends[index];
+        let rtt = end.rtt();
+        let exactly = Between::exactly(at);
+        let reply = match end.peer.hear(segment) {
+            Heard::Syn => Some(Task::Say(index, Say::SynAck)),
+            Heard::SynAck => Some(Task::Say(index, Say::Ack)),
+            Heard::Probe => {
+                end.note(exactly, Fact::Probe);
+                match end.reaction(at) {
+                    Reaction::Answers if end.peer.may_answer(at) => Some(Task::Answer(index)),
+                    Reaction::Resets => Some(Task::Say(index, Say::Reset)),
+                    _ => None,
+                }
+            }
+            Heard::New if mem::take(&mut end.resets_new) => Some(Task::Say(index, Say::Reset)),
+            Heard::New => end
+                .peer
+                .has_more_to_acknowledge()
+                .then_some(Task::Say(index, Say::Ack)),
+            Heard::Reset => {
+                end.note(exactly, Fact::Abort);
+                end.stop_watching(at + QUIET);
+                None
+            }
+            Heard::Odd(what) => {
+                end.note(exactly, Fact::Odd(what));
+                None
+            }
+            Heard::Ack | Heard::Retransmission => None,
+        };
+        if let Some(task) = reply {
+            self.at(at + rtt, task);
+        }
+    }
+
+    fn say(&mut self, index: usize, say: Say) -> Result<Between> {
+        let packet = self.ends[index]
+            .peer
+            .say(say, now())
+            .map_err(|error| LabError::Other(error.to_string()))?;
+        let frame = self.stage.frame(&packet);
+        timed(|| self.wire.send(&frame).map_err(from_kernel)).map(|((), at)| at)
+    }
+
+    // ---- the clock
+
+    fn perform(&mut self, task: Task) -> Result<()> {
+        match task {
+            Task::Start(index) => self.start(index),
+            Task::Say(index, say) => self.reply(index, say),
+            Task::Answer(index) => {
+                let at = self.say(index, Say::Ack)?;
+                let end = &mut self.ends[index];
+                let outstanding = end.outstanding();
+                end.note(at, Fact::Answer { outstanding });
+                Ok(())
+            }
+            Task::Step(index, step) => self.step(index, step),
+            Task::Glance => self.glance(),
+        }
+    }
+
+    fn start(&mut self, index: usize) -> Result<()> {
+        let end = &mut self.ends[index];
+        let options = &end.part.scenario.options;
+        match end.part.scenario.opened {
+            Opened::Connect => {
+                let socket = subject::socket(end.peer_address, options)?;
+                subject::connect(&socket, end.peer_address)?;
+                subject::watch(&self.epoll, &socket, index as u64)?;
+                end.socket = Some(socket);
+            }
+            Opened::Accept => {
+                let listener = subject::socket(end.listener_address, options)?;
+                subject::listen(&listener, end.listener_address)?;
+                subject::watch(&self.epoll, &listener, index as u64 + LISTENER)?;
+                end.listener = Some(listener);
+                self.say(index, Say::Syn)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the peer says by itself, in reply to a segment that was no probe.
+    fn reply(&mut self, index: usize, say: Say) -> Result<()> {
+        let at = self.say(index, say)?;
+        let end = &mut self.ends[index];
+        if end.established.is_none() {
+            self.established(index, at);
+            return Ok(());
+        }
+        if say == Say::Reset {
+            end.note(at, Fact::Happened(Event::Reset));
+            if end.socket.is_none() {
+                end.stop_watching(at.to + QUIET);
+            }
+            return Ok(());
+        }
+        let outstanding = end.outstanding();
+        end.note(at, Fact::Happened(Event::Ack { outstanding }));
+        if !outstanding && end.fin == Some(false) {
+            end.note(at, Fact::Happened(Event::Orphaned));
+        }
+        end.closed_by_both(at);
+        Ok(())
+    }
+
+    fn established(&mut self, index: usize, at: Between) {
+        let end = &mut self.ends[index];
+        let scenario = &end.part.scenario;
+        end.established = Some(at);
+        end.initial = end.peer.acknowledged();
+        let until = scenario.until.since_origin();
+        end.watched_until = Some(at.to + until + until / 8 + 2 * QUIET);
+        let steps: Vec<Duration> = scenario
+            .events
+            .iter()
+            .map(|step| step.at.since_origin())
+            .collect();
+        for (step, delay) in steps.into_iter().enumerate() {
+            self.at(at.from + delay, Task::Step(index, step));
+        }
+    }
+
+    /// An event of the scenario.
+    fn step(&mut self, index: usize, number: usize) -> Result<()> {
+        let end = &mut self.ends[index];
+        let part = end.part;
+        let Some(socket) = end.socket.as_ref() else {
+            if end.fin.is_none() {
+                // Accepted in a moment.
+                self.at(now() + NOT_YET, Task::Step(index, number));
+            }
+            return Ok(());
+        };
+        let happening = &part.scenario.events[number].what;
+        match happening {
+            Happening::Set(options) => {
+                for option in options {
+                    let (set, at) = timed(|| Ok(subject::set(socket, *option)))?;
+                    set?;
+                    end.facts.push((at, Fact::Happened(Event::Set(*option))));
+                }
+            }
+            Happening::SendData { acked } => {
+                if *acked {
+                    end.peer.will_acknowledge(DATA.len() as u32);
+                } else {
+                    end.stuck = true;
+                    end.resets_new = end.reaction(now()) == Reaction::Resets;
+                }
+                let ((), at) = timed(|| subject::send(socket, DATA))?;
+                end.written += DATA.len() as u32;
+                end.note(at, Fact::Happened(Event::Send));
+            }
+            Happening::Shutdown => self.finish(index, true)?,
+            Happening::Close => self.finish(index, false)?,
+            Happening::Sysctl(sysctl) => {
+                let ((), at) = timed(|| write_sysctls(sysctl))?;
+                end.note(at, Fact::Sysctl(*sysctl));
+            }
+            Happening::QueueFull => {
+                let ((), at) = timed(|| self.stage.stop_queue(true))?;
+                end.note(at, Fact::QueueFull);
+                self.queue_full = Some((subject::probes_made()?, now()));
+                self.at(now() + GLANCE, Task::Glance);
+            }
+            Happening::QueueDrained => {
+                self.glance()?;
+                let ((), at) = timed(|| self.stage.stop_queue(false))?;
+                self.queue_full = None;
+                self.ends[index].note(at, Fact::QueueDrained);
+            }
+            _ => self.receive(index, happening)?,
+        }
+        Ok(())
+    }
+
+    /// An event that comes from the peer.
+    fn receive(&mut self, index: usize, happening: &Happening) -> Result<()> {
+        let say = match happening {
+            Happening::ReceiveData => Say::Data,
+            Happening::ReceiveAck => Say::Ack,
+            Happening::ReceiveProbe => Say::Probe,
+            Happening::ReceiveGarbageProbe => Say::GarbageProbe,
+            Happening::ReceiveOutOfOrder => Say::OutOfOrder,
+            Happening::ReceiveOldAck => Say::OldAck,
+            Happening::ReceiveFutureAck => Say::FutureAck,
+            Happening::PeerCloses => Say::Fin,
+            Happening::IcmpError {
+                error,
+                quotes_probe,
+            } => {
+                let ipv6 = self.ends[index].part.ipv6;
+                let (kind, code) = icmp_of(*error, ipv6).ok_or_else(|| {
+                    let family = if ipv6 { "ICMPv6" } else { "ICMP" };
+                    LabError::Other(format!("no {family} error stands for {error}"))
+                })?;
+                Say::Icmp {
+                    kind,
+                    code,
+                    quotes_probe: *quotes_probe,
+                }
+            }
+            other => return Err(LabError::Other(format!("cannot play {other:?}"))),
+        };
+        let at = self.say(index, say)?;
+        let end = &mut self.ends[index];
+        let outstanding = end.outstanding();
+        match happening {
+            Happening::ReceiveData => end.note(at, Fact::Data { outstanding }),
+            Happening::ReceiveAck
+            | Happening::ReceiveGarbageProbe
+            | Happening::ReceiveOutOfOrder => {
+                end.note(at, Fact::Happened(Event::Ack { outstanding }));
+            }
+            Happening::PeerCloses => {
+                end.peer_closed = true;
+                end.note(at, Fact::Happened(Event::Ack { outstanding }));
+                end.note(at, Fact::Happened(Event::PeerClosed));
+                end.closed_by_both(at);
+            }
+            Happening::IcmpError {
+                error,
+                quotes_probe: false,
+            } => end.note(at, Fact::Happened(Event::SoftError(*error))),
+            // Nothing that the machine would be told.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The program sends a FIN.
+    fn finish(&mut self, index: usize, keep: bool) -> Result<()> {
+        let end = &mut self.ends[index];
+        match end.reaction(now()) {
+            Reaction::Answers => end.peer.will_acknowledge(1),
+            Reaction::Resets => end.resets_new = true,
+            Reaction::Silent => end.stuck = true,
+        }
+        end.written += 1;
+        end.fin = Some(keep);
+        let at = if keep {
+            let socket = end.socket.as_ref();
+            timed(|| socket.map_or(Ok(()), subject::shut_down))?.1
+        } else {
+            let socket = end.socket.take();
+            timed(|| {
+                drop(socket);
+                Ok(())
+            })?
+            .1
+        };
+        end.note(at, Fact::Happened(Event::Send));
+        if !keep {
+            end.note(at, Fact::SocketClosed);
+        }
+        Ok(())
+    }
+
+    /// Looks whether a probe was made that no wire saw.
+    fn glance(&mut self) -> Result<()> {
+        let Some((before, from)) = self.queue_full else {
+            return Ok(());
+        };
+        let made = subject::probes_made()?;
+        let to = now();
+        // A queue that is full is a namespace's, and so is the count: such a
+        // scenario has a namespace of its own.
+        for _ in before..made {
+            self.ends[0].note(Between { from, to }, Fact::Dropped);
+        }
+        self.queue_full = Some((made, to));
+        self.at(to + GLANCE, Task::Glance);
+        Ok(())
+    }
+
+    // ---- the programs
+
+    fn read_sockets(&mut self) -> Result<()> {
+        let mut events = Vec::with_capacity(64);
+        let now_at_once = Timespec::default();
+        let buffer = rustix::buffer::spare_capacity(&mut events);
+        match epoll::wait(&self.epoll, buffer, Some(&now_at_once)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error).doing(|| "wait for sockets".to_owned()),
+        }
+        for event in events {
+            let key = event.data.u64();
+            if key >= LISTENER {
+                self.accept((key - LISTENER) as usize)?;
+            } else {
+                self.look(key as usize, event.flags)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self, index: usize) -> Result<()> {
+        let end = &mut self.ends[index];
+        if let Some(listener) = &end.listener
+            && let Some(socket) = subject::accept(listener)?
+        {
+            subject::watch(&self.epoll, &socket, index as u64)?;
+            end.socket = Some(socket);
+            end.listener = None;
+        }
+        Ok(())
+    }
+
+    fn look(&mut self, index: usize, events: epoll::EventFlags) -> Result<()> {
+        let end = &mut self.ends[index];
+        let Some(socket) = &end.socket else {
+            return Ok(());
+        };
+        if let News::Error(error) = subject::look(socket, events)? {
+            let at = now();
+            end.note(Between::exactly(at), Fact::Error(error));
+            end.stop_watching(at + QUIET);
+        }
+        Ok(())
+    }
+}
