@@ -9,12 +9,14 @@
 //! * [`summary`]: counts by state, process and peer network (`ls --summary`).
 //! * [`verdicts`]: what `check` and `reap` found and did.
 //! * [`doctor`]: what this host allows, and what was left behind.
+//! * [`comparison`]: scenarios beside their lives on the real kernel.
 //! * [`sim`]: lives of connections in virtual time; [`svg`] draws them.
 //! * [`sysctl`]: the keep-alive sysctls, and what a change of them reaches.
 //! * [`units`]: durations, sizes, counts and round-trip times as text, and
 //!   durations from text.
 //! * [`style`]: colour and width.
 
+pub mod comparison;
 pub mod doctor;
 pub mod json;
 pub mod sim;

@@ -2,11 +2,12 @@
 
 use crate::cli::{Failure, Found, Presentation};
 use crate::render::sim::{End, Life, Text, write_ndjson, write_summary};
-use crate::render::svg;
+use crate::render::{comparison, svg};
 use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use tcpalive_keepalive::Scenario;
+use tcpalive_lab::play::{self, Comparison, Part};
 
 /// Arguments of `sim`.
 #[derive(Debug, clap::Args)]
@@ -14,6 +15,7 @@ use tcpalive_keepalive::Scenario;
 Examples:
   tcpalive sim scenario.toml
   tcpalive sim scenario.toml --svg life.svg
+  tcpalive sim --compare-kernel --scale 10 scenario.toml
   tcpalive sim - <<'END'
   until = 200.0
   [keepalive]
@@ -39,7 +41,12 @@ A scenario is TOML; all times are seconds since the connection was established:
 
 Times are those of an exact clock: a kernel's timers are late by up to an eighth.
 
-Exit codes: 0 done; 2 wrong usage, or a scenario that is none; 4 failed midway.")]
+--compare-kernel plays the scenario on this host's kernel, in a network namespace that goes
+away, with a scripted peer, and shows how late each step was. It needs root, and as long as
+the scenario says: --scale divides its times where seconds stay whole.
+
+Exit codes: 0 done; 1 the kernel did not do what was predicted; 2 wrong usage, or a scenario
+that is none; 3 this host or user does not allow it; 4 failed midway.")]
 pub struct Args {
     /// Scenario files; - reads one from standard input
     #[arg(required = true, value_name = "FILE")]
@@ -47,6 +54,13 @@ pub struct Args {
     /// Also draw the scenarios into this file
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
+    /// Play the scenarios on the real kernel, and show both side by side
+    #[arg(long, conflicts_with = "svg")]
+    compare_kernel: bool,
+    /// Divide the scenarios' times by this
+    #[arg(long, value_name = "N", requires = "compare_kernel", default_value = "1",
+        value_parser = clap::value_parser!(u32).range(1..))]
+    scale: u32,
 }
 
 /// Plays the scenarios, and prints what is seen.
@@ -60,6 +74,9 @@ pub fn run(args: &Args, presentation: Presentation) -> Result<Found, Failure> {
         .iter()
         .map(|file| Ok((name(file), read(file)?)))
         .collect::<Result<_, Failure>>()?;
+    if args.compare_kernel {
+        return compare(&scenarios, args.scale, presentation);
+    }
     let mut out = io::BufWriter::new(io::stdout().lock());
     if presentation.json {
         let several = scenarios.len() > 1;
@@ -90,6 +107,56 @@ pub fn run(args: &Args, presentation: Presentation) -> Result<Found, Failure> {
         })?;
     }
     Ok(Found::Nothing)
+}
+
+/// Plays all scenarios on the kernel, at the same time.
+fn compare(
+    scenarios: &[(String, Scenario)],
+    scale: u32,
+    presentation: Presentation,
+) -> Result<Found, Failure> {
+    let parts: Vec<Part> = scenarios
+        .iter()
+        .map(|(name, scenario)| {
+            let scaled = play::scaled(scenario, scale)
+                .map_err(|error| Failure::Usage(format!("the scenario {name}: {error}")))?;
+            Ok(Part::from(scaled))
+        })
+        .collect::<Result<_, Failure>>()?;
+    let hz = play::ticks_per_second()?;
+    let records = play::play(&parts)?;
+    let comparisons: Vec<Comparison> = parts
+        .iter()
+        .zip(&records)
+        .map(|(part, record)| Comparison {
+            scale,
+            ..Comparison::new(&part.scenario, record, hz)
+        })
+        .collect();
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    for (index, (comparison, (name, _))) in comparisons.iter().zip(scenarios).enumerate() {
+        if presentation.json {
+            comparison::write_ndjson(&mut out, name, comparison)?;
+        } else {
+            let gap = if index > 0 { "\n" } else { "" };
+            let style = presentation.style;
+            let text = comparison::Text {
+                name,
+                comparison,
+                style,
+            };
+            write!(out, "{gap}{text}")?;
+        }
+    }
+    if presentation.json {
+        comparison::write_summary(&mut out, comparisons.iter())?;
+    }
+    out.flush()?;
+    Ok(if comparisons.iter().all(Comparison::held) {
+        Found::Nothing
+    } else {
+        Found::Something
+    })
 }
 
 fn name(file: &Path) -> String {

@@ -202,7 +202,7 @@ pub fn write_summary(out: &mut impl io::Write, ends: &[End]) -> io::Result<()> {
 }
 
 /// Seconds as JSON has them, with one decimal at least: `10.0`, `10.001`.
-fn decimal(time: Time) -> String {
+pub(crate) fn decimal(time: Time) -> String {
     let text = seconds(time);
     if text.contains('.') {
         text
