@@ -4,6 +4,7 @@ mod buckets;
 mod place;
 #[cfg(test)]
 mod tests;
+mod ticks;
 
 use crate::time::Time;
 use alloc::vec;
@@ -11,6 +12,7 @@ use alloc::vec::Vec;
 use buckets::{Batch, Buckets, Chain};
 use core::time::Duration;
 use place::{LEVELS, Place, Record};
+use ticks::Ticks;
 
 /// Timers of a caller that numbers them: one deadline for each, or none.
 ///
@@ -70,7 +72,7 @@ use place::{LEVELS, Place, Record};
 /// needed once is kept for the next time.
 #[derive(Debug)]
 pub struct Wheel {
-    tick_nanos: u64,
+    ticks: Ticks,
     /// The tick that the wheel has come to. Of all that is filed for it or
     /// before, the rest is in `draining`, in `batch` or at [`Place::LATE`].
     now: u64,
@@ -107,7 +109,7 @@ impl Wheel {
     pub fn with_capacity(tick: Duration, start: Time, timers: usize) -> Self {
         let tick = Time::from_origin(tick.max(Self::SHORTEST_TICK));
         let mut wheel = Self {
-            tick_nanos: tick.as_nanos(),
+            ticks: Ticks::of(tick.as_nanos()),
             now: 0,
             records: vec![Record::IDLE; timers],
             buckets: Buckets::with_capacity(timers),
@@ -117,7 +119,7 @@ impl Wheel {
             late_served: false,
             armed: 0,
         };
-        wheel.now = wheel.ticks_passed(start);
+        wheel.now = wheel.ticks.passed(start);
         wheel
     }
 
@@ -127,7 +129,7 @@ impl Wheel {
     /// If `timer` is not below [`MAX_TIMERS`](Self::MAX_TIMERS).
     #[inline]
     pub fn arm(&mut self, timer: u32, deadline: Time) {
-        let deadline = deadline.as_nanos().div_ceil(self.tick_nanos);
+        let deadline = self.ticks.until(deadline);
         let Some(record) = self.records.get_mut(timer as usize) else {
             return self.arm_new(timer, deadline);
         };
@@ -190,7 +192,9 @@ impl Wheel {
     #[must_use]
     pub fn deadline(&self, timer: u32) -> Option<Time> {
         let record = self.records.get(timer as usize)?;
-        record.is_armed().then(|| self.time_of(record.deadline()))
+        record
+            .is_armed()
+            .then(|| self.ticks.time_of(record.deadline()))
     }
 
     /// When to ask for expired timers again; `None` when no timer is armed.
@@ -211,7 +215,7 @@ impl Wheel {
             true => self.now,
             false => self.buckets.next_tick(self.now)?,
         };
-        Some(self.time_of(tick))
+        Some(self.ticks.time_of(tick))
     }
 
     /// A timer that has expired, which is not armed any more by that; `None`
@@ -232,7 +236,7 @@ impl Wheel {
     /// no others; 0 at the end. Faster than one by one, since the processor
     /// fetches many timers' words at a time.
     pub fn pop_batch(&mut self, now: Time, batch: &mut [u32]) -> usize {
-        let target = self.ticks_passed(now);
+        let target = self.ticks.passed(now);
         let mut popped = 0;
         while popped < batch.len() {
             let Some(timer) = self.batch.pop() else {
@@ -392,17 +396,5 @@ impl Wheel {
             self.records.reserve_exact(more);
         }
         self.records.resize(len, Record::IDLE);
-    }
-
-    /// How many whole ticks have passed. The end of time ends the last tick.
-    const fn ticks_passed(&self, now: Time) -> u64 {
-        match now.as_nanos() {
-            u64::MAX => u64::MAX.div_ceil(self.tick_nanos),
-            nanos => nanos / self.tick_nanos,
-        }
-    }
-
-    const fn time_of(&self, tick: u64) -> Time {
-        Time::from_nanos(tick.saturating_mul(self.tick_nanos))
     }
 }
