@@ -305,8 +305,6 @@ impl Wheel {
     fn next_batch(&mut self, target: u64) -> bool {
         loop {
             if self.buckets.next_batch(&mut self.draining, &mut self.batch) {
-                // Reads all words before any of them decides anything, so
-                // that their cache misses are waited for together.
                 let (records, place) = (&self.records, self.drained_place);
                 self.batch
                     .retain(|timer| records[timer as usize].place() == place);

@@ -58,16 +58,23 @@ impl Chain {
     }
 }
 
-/// The entries of a chunk.
+/// Entries of a batch.
+const BATCH: usize = CHUNKS * ENTRIES;
+
+/// Chunks of a batch: so many that waiting for memory is shared by many
+/// entries, so few that a batch stays in the nearest cache.
+const CHUNKS: usize = 8;
+
+/// Entries that were taken out of a bucket, to be looked at together.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Batch {
-    timers: [u32; ENTRIES],
+    timers: [u32; BATCH],
     len: usize,
 }
 
 impl Batch {
     pub(super) const EMPTY: Self = Self {
-        timers: [0; ENTRIES],
+        timers: [0; BATCH],
         len: 0,
     };
 
@@ -80,14 +87,21 @@ impl Batch {
         self.timers.get(self.len).copied()
     }
 
-    pub(super) fn retain(&mut self, mut keep: impl FnMut(u32) -> bool) {
-        let mut kept = 0;
-        for at in 0..self.len {
-            let timer = self.timers[at];
-            self.timers[kept] = timer;
-            kept += usize::from(keep(timer));
+    /// Drops the entries that `keep` says no to. Asks for all before anything
+    /// depends on an answer, so that the cache misses that answers take are
+    /// waited for together.
+    #[inline]
+    pub(super) fn retain(&mut self, keep: impl Fn(u32) -> bool) {
+        let mut kept = [false; BATCH];
+        for (kept, &timer) in kept.iter_mut().zip(self.timers()) {
+            *kept = keep(timer);
         }
-        self.len = kept;
+        let mut len = 0;
+        for (at, kept) in kept.iter().enumerate().take(self.len) {
+            self.timers[len] = self.timers[at];
+            len += usize::from(*kept);
+        }
+        self.len = len;
     }
 }
 
@@ -205,21 +219,21 @@ impl Buckets {
         Chain(core::mem::replace(&mut self.ends[place.index()], End::NONE))
     }
 
-    /// Copies the next entries of what was taken out; their chunk is free
+    /// Copies the next entries of what was taken out; their chunks are free
     /// again. Says whether there were any.
     #[inline]
     pub(super) fn next_batch(&mut self, chain: &mut Chain, batch: &mut Batch) -> bool {
-        let index = chain.0.chunk();
-        if index == NIL {
-            return false;
+        batch.len = 0;
+        while !chain.is_empty() && batch.len <= BATCH - ENTRIES {
+            let index = chain.0.chunk();
+            let chunk = &mut self.pool[index as usize];
+            batch.timers[batch.len..][..ENTRIES].copy_from_slice(&chunk.timers);
+            batch.len += chain.0.fill();
+            chain.0 = End::new(chunk.next, ENTRIES as u32);
+            chunk.next = self.free;
+            self.free = index;
         }
-        let chunk = &mut self.pool[index as usize];
-        batch.timers = chunk.timers;
-        batch.len = chain.0.fill();
-        chain.0 = End::new(chunk.next, ENTRIES as u32);
-        chunk.next = self.free;
-        self.free = index;
-        true
+        batch.len > 0
     }
 
     /// What is in a bucket, for reading.
