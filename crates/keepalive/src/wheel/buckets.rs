@@ -198,6 +198,14 @@ impl Buckets {
 
     /// Notes that a timer's entry at `place` is valid no more. Says whether it
     /// is time to sweep: more is left behind than valid.
+    ///
+    /// Entries are left behind here alone, so if each time that this says so
+    /// the bucket is swept, no bucket ever has more than `valid +
+    /// STALE_ALLOWED + 1` of them. A timer is valid in one bucket at most:
+    /// summed up, entries are at most twice the timers that are filed, and 65
+    /// a bucket, whatever is done in whatever order. And since a sweep reads
+    /// `valid + stale < 2 × stale` entries, of which `stale` go, each leaving
+    /// pays for less than two entries.
     #[inline]
     pub(super) fn leave(&mut self, place: Place) -> bool {
         let (valid, stale) = (
