@@ -199,7 +199,8 @@ impl Wheel {
 
     /// When to ask for expired timers again; `None` when no timer is armed.
     ///
-    /// Never later than the first expiry. It may be earlier, since the wheel
+    /// Never later than the first expiry, and not after the wheel's time when
+    /// something is due already. It may be earlier, since the wheel
     /// is lazy, and since it looks at coarse buckets before their timers are
     /// due: then nothing expires at that time, but the wheel comes further. So
     /// a loop that pops up to each `next_expiry` ends.
@@ -225,6 +226,10 @@ impl Wheel {
     /// for a time that has passed is popped soon, but has its turn after
     /// others: calls with one `now` come to `None` even if each timer is
     /// armed anew for the past.
+    ///
+    /// A caller that stops before `None` goes on where it stopped. What it arms
+    /// for the past meanwhile may come after the next `None` only;
+    /// [`next_expiry`](Self::next_expiry) tells that it is there.
     #[inline]
     pub fn pop(&mut self, now: Time) -> Option<u32> {
         let mut timer = [0];
