@@ -4,6 +4,7 @@
 //! * [`options`]: [`Options`], what a socket has set, and [`Sysctl`] for the rest.
 //! * [`detection`]: how soon the death of a peer is noticed; how late a kernel's timers are.
 //! * [`machine`]: [`Machine`], `tcp_keepalive_timer` as a state machine.
+//! * [`plan`]: which values fit a wish, and why none may.
 //! * [`time`]: [`Time`], a point in time.
 
 #![forbid(unsafe_code)]
@@ -15,6 +16,7 @@ pub mod detection;
 pub mod machine;
 pub mod options;
 pub mod params;
+pub mod plan;
 mod text;
 pub mod time;
 
@@ -22,4 +24,5 @@ pub use detection::{Detection, Hz, Span, Timing};
 pub use machine::{Abort, Action, Errno, Event, Machine};
 pub use options::{Options, SetOption, Sysctl, SysctlError};
 pub use params::{Count, Params, ParamsError, Seconds, UserTimeout};
+pub use plan::{DecidedBy, IdleTimeout, Impossible, Plan, Wish};
 pub use time::Time;
