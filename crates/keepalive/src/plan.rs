@@ -371,16 +371,19 @@ impl Plan {
 
     /// For a program that makes all values of a single one: the largest, up to
     /// the plan's idle time, that notices a dead peer no later than the plan
-    /// does and keeps the way open as well. `shape` says what the program
-    /// makes of it.
+    /// does, keeps the way open as well, and leaves its probes as much time for
+    /// answers as a plan does at least. `shape` says what the program makes of
+    /// it.
     #[must_use]
     pub fn fit(&self, shape: impl Fn(Seconds) -> Params) -> Option<Seconds> {
         let latest = self.detects_within() + self.lateness();
         let numbers = (1..=u32::from(self.params.idle.get())).rev();
         numbers.filter_map(Seconds::new).find(|number| {
             let params = shape(*number);
+            let probing = params.interval.duration() * u32::from(params.count.get());
             detection(&params.timing(), self.rules.hz) <= latest
                 && self.rules.keeps_the_way_open(&params)
+                && probing >= self.rules.rtt * ROUND_TRIPS * u32::from(LEAST_COUNT)
         })
     }
 }

@@ -13,7 +13,7 @@ pub mod failure;
 pub use arguments::{OutputArgs, Presentation, Selected, SelectionArgs, SourceArgs};
 pub use failure::{Failure, Found};
 
-use crate::commands::{check, doctor, lab, ls, reap};
+use crate::commands::{check, doctor, lab, ls, plan, reap};
 use clap::{CommandFactory, Parser, Subcommand};
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -97,6 +97,8 @@ enum Command {
     Check(check::Args),
     /// Let go of connections whose peers are proven dead, and of nothing else
     Reap(reap::Args),
+    /// Choose keep-alive values, with their cost and the lines to paste
+    Plan(plan::Args),
     /// Say what this kernel and user allow, and find leftovers
     Doctor(doctor::Args),
     /// Repeat experiments on the real kernel, in network namespaces of their own
@@ -118,6 +120,7 @@ fn run(cli: Cli) -> Result<Found, Failure> {
         Command::Ls(args) => ls::run(&args, presentation),
         Command::Check(args) => check::run(&args, presentation),
         Command::Reap(args) => reap::run(&args, presentation),
+        Command::Plan(args) => plan::run(&args, presentation),
         Command::Doctor(args) => doctor::run(&args, presentation),
         Command::Lab(args) => lab::run(args, presentation),
         Command::Completions { shell } => print(|out| {

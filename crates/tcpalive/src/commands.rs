@@ -4,5 +4,6 @@ pub mod check;
 pub mod doctor;
 pub mod lab;
 pub mod ls;
+pub mod plan;
 pub mod probing;
 pub mod reap;

@@ -9,12 +9,14 @@
 //! * [`summary`]: counts by state, process and peer network (`ls --summary`).
 //! * [`verdicts`]: what `check` and `reap` found and did.
 //! * [`doctor`]: what this host allows, and what was left behind.
+//! * [`plan`]: values, what they cost, and the lines to paste.
 //! * [`units`]: durations, sizes, counts and round-trip times as text, and
 //!   durations from text.
 //! * [`style`]: colour and width.
 
 pub mod doctor;
 pub mod json;
+pub mod plan;
 pub mod style;
 pub mod summary;
 pub mod table;
