@@ -8,17 +8,26 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 BUILD_PACKAGES := clang llvm libelf-dev zlib1g-dev pkg-config make gcc libc6-dev
 LAB_PACKAGES := iproute2 nftables
 TEST_PACKAGES := tcpdump netcat-openbsd python3 procps util-linux
+# The programs that the lines of `tcpalive plan` are tested with.
+TEST_PACKAGES += systemd nginx-light haproxy redis-server postgresql-15 postgresql-client-15 nodejs openjdk-17-jdk-headless
 TEST_THREADS ?= 10
 AS_ROOT := $(if $(SUDO),CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="sudo -E" CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="sudo -E")
 BINARY = $(shell cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release/tcpalive
 
-# $(call install,PACKAGES): those that are missing, nothing when none is.
+# $(call install,PACKAGES): those that are missing, nothing when none is. Some of them are
+# servers; policy-rc.d keeps Debian from starting them.
 define install
 	@missing=""; for package in $(1); do \
 		dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package"; \
 	done; \
 	if [ -n "$$missing" ]; then \
 		echo "installing$$missing"; \
+		policy=/usr/sbin/policy-rc.d; \
+		if [ ! -e $$policy ]; then \
+			trap "$(SUDO) rm -f $$policy" EXIT; \
+			printf '#!/bin/sh\nexit 101\n' | $(SUDO) tee $$policy >/dev/null; \
+			$(SUDO) chmod 755 $$policy; \
+		fi; \
 		$(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
 	fi
 endef

@@ -11,7 +11,7 @@ use crate::commands::plan::snippets::Filled;
 use serde::Serialize;
 use std::fmt::{self, Write};
 use std::time::Duration;
-use tcpalive_keepalive::{Params, Plan};
+use tcpalive_keepalive::{DecidedBy, Params, Plan};
 
 /// All that `plan` has to say.
 #[derive(Debug, Clone)]
@@ -38,10 +38,11 @@ struct PlanObject<'a> {
     interval_s: u16,
     count: u8,
     user_timeout_ms: u32,
-    detects_within_s: f64,
+    detects_within_s: u64,
     lateness_s: f64,
     in_flight_detects_within_s: f64,
     survives_outage_s: f64,
+    decided_by: &'static str,
     idle_timeout_s: Option<f64>,
     quiet_s: f64,
     #[serde(flatten)]
@@ -116,10 +117,16 @@ impl Report<'_> {
                 interval_s: interval.get(),
                 count: count.get(),
                 user_timeout_ms: user_timeout.as_millis(),
-                detects_within_s: seconds(self.plan.detects_within()),
+                detects_within_s: self.plan.detects_within().as_secs(),
                 lateness_s: seconds(self.plan.lateness()),
                 in_flight_detects_within_s: f64::from(user_timeout.as_millis()) / 1000.0,
                 survives_outage_s: seconds(self.plan.survives()),
+                decided_by: match self.plan.decided_by {
+                    DecidedBy::Detection => "detect-within",
+                    DecidedBy::IdleTimeout(_) => "idle-timeout",
+                    DecidedBy::Assumption => "assumption",
+                    DecidedBy::Longest => "longest",
+                },
                 idle_timeout_s: self.plan.idle_timeout().map(seconds),
                 quiet_s: seconds(self.plan.quiet()),
                 cost: self.cost,
@@ -243,8 +250,11 @@ impl Report<'_> {
 
     fn push_dead(&self, out: &mut String, style: Style) {
         let dead = &self.dead;
-        let title = format!("What {} hold", Of(dead.churn_per_hour, "silent death"));
-        push_title(out, &format!("{title} per hour"), style);
+        let title = format!(
+            "What {} per hour hold",
+            Of(dead.churn_per_hour, "silent death")
+        );
+        push_title(out, &title, style);
         let linux = Params::LINUX.detection_time().from_last_heard.worst;
         let rows = [
             (

@@ -7,6 +7,8 @@ mod exit_codes;
 mod lab_command;
 mod ls;
 mod ordinary_user;
+mod plan;
+mod snippets;
 
 use serde_json::Value;
 use std::net::SocketAddr;

@@ -54,6 +54,15 @@ pub fn why(plan: &Plan, detect_within: Option<Duration>, hops: &[Hop<'_>]) -> Ve
              default of {LONGEST_IDLE}s."
         ),
     });
+    if let (DecidedBy::Detection | DecidedBy::Longest, Some(hop)) =
+        (plan.decided_by, hops.iter().min_by_key(|hop| hop.after))
+    {
+        why.push(format!(
+            "That is less than {} needs, which lets go after {}s.",
+            hop.title(),
+            hop.after.as_secs_f64()
+        ));
+    }
     why.push(format!(
         "Interval {interval}s, count {count}: {} answers may be lost, and an outage of up to {} ends \
          nothing; no interval is longer than the idle time, since Linux's lazy timer would then put \
