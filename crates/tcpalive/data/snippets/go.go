@@ -14,7 +14,8 @@ var Config = net.KeepAliveConfig{
 	Count:    @count@,
 }
 
-// UserTimeout gives up data in flight, when probes wait. Linux alone.
+// UserTimeout is for data in flight, when probes wait. It also ends peers that
+// live but do not read for so long. Linux alone.
 func UserTimeout(_, _ string, conn syscall.RawConn) error {
 	const tcpUserTimeout = 18 // TCP_USER_TIMEOUT of linux/tcp.h
 	var failed error

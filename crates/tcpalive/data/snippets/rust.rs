@@ -7,6 +7,7 @@ fn keep_alive(stream: &std::net::TcpStream) -> std::io::Result<()> {
         .with_interval(Duration::from_secs(@interval@))
         .with_retries(@count@);
     socket.set_tcp_keepalive(&keepalive)?;
-    // Gives up data in flight, when probes wait.
+    // For data in flight, when probes wait. It also ends peers that live but do
+    // not read for so long.
     socket.set_tcp_user_timeout(Some(Duration::from_millis(@user_timeout_ms@)))
 }

@@ -93,10 +93,11 @@ pub fn run(args: &Args, presentation: Presentation) -> Result<Found, Failure> {
     let wanted = snippets.wanted(&args.programs)?;
     let hops = hops(args, &presets)?;
     let plan = choose(args, &hops)?;
+    let warnings = advice::warnings(&plan, &hops, args.connections);
     let report = Report {
         plan: &plan,
         why: advice::why(&plan, args.detect_within, &hops),
-        warnings: advice::warnings(&plan, &hops, args.connections),
+        warnings: [&[advice::full_window(&plan)], &warnings[..]].concat(),
         cost: cost::Cost::of(&plan, args.connections),
         dead: cost::Dead::of(&plan, args.churn),
         snippets: wanted.iter().map(|it| it.fill(&plan)).collect(),
@@ -110,7 +111,8 @@ pub fn run(args: &Args, presentation: Presentation) -> Result<Found, Failure> {
     if let Some(cannot) = report.snippets.iter().find_map(snippets::Filled::refusal) {
         return Err(Failure::Usage(cannot));
     }
-    for warning in &report.warnings {
+    // Lines with a user timeout say themselves what it does.
+    for warning in &warnings {
         say(&format!("beware: {warning}"));
     }
     print(&report.lines_to_paste())

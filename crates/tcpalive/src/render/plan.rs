@@ -237,7 +237,7 @@ impl Report<'_> {
             (
                 "timers",
                 format!(
-                    "{}/s, {} of a core in this tool's engine",
+                    "{}/s, {} of a core in this tool's engine; sending not counted",
                     Rate(cost.timer_events_per_second),
                     Share(cost.timer_ns_per_second / 1e9)
                 ),
@@ -301,7 +301,7 @@ impl Report<'_> {
         );
         push_wrapped(out, &line, 0, style.prose_width());
         let line = format!(
-            "So why is it not on by default? Not for its cost: {}/s and {} of a core here. It ends \
+            "So why is it not on by default? Not for its cost: {}/s, and timers that take {} of a core. It ends \
              connections that a brief outage would have spared, wakes radios, and is billed where \
              traffic is; so RFC 9293 (MUST-25) leaves it to the program, which knows.",
             Bytes(self.cost.bytes_per_second as u64),

@@ -89,7 +89,19 @@ fn expiry(hop: &Hop<'_>) -> &'static str {
     }
 }
 
-/// What to beware of, a sentence each.
+/// What to beware of with every user timeout: `tcp_probe_timer` goes by it,
+/// too (seen on Linux 6.18; a test repeats it).
+#[must_use]
+pub fn full_window(plan: &Plan) -> String {
+    format!(
+        "The user timeout also ends connections whose peer lives, but does not read for {}s while data \
+         wait for it (a window that is full): where readers pause for so long, leave it out, and the \
+         count alone decides.",
+        f64::from(plan.params.user_timeout.as_millis()) / 1000.0
+    )
+}
+
+/// What else to beware of, a sentence each.
 #[must_use]
 pub fn warnings(plan: &Plan, hops: &[Hop<'_>], connections: u64) -> Vec<String> {
     let idle = plan.params.idle.duration();
