@@ -32,6 +32,19 @@ define install
 	fi
 endef
 
+# Debian 12's own Go does not know net.KeepAliveConfig. Its backports have one that does; apt's
+# sources stay as they are.
+define install_go
+	@if [ ! -x /usr/lib/go-1.23/bin/go ]; then \
+		echo "installing golang-1.23-go from bookworm-backports"; \
+		apt=$$(mktemp -d) && chmod 755 $$apt && mkdir -p $$apt/lists/partial; \
+		trap "$(SUDO) rm -rf $$apt" EXIT; \
+		echo 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian bookworm-backports main' >$$apt/sources.list; \
+		from="-o Dir::Etc::SourceList=$$apt/sources.list -o Dir::Etc::SourceParts=/dev/null -o Dir::State::Lists=$$apt/lists -o APT::Sandbox::User=root"; \
+		$(SUDO) apt-get $$from update -qq && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get $$from install -y -qq --no-install-recommends golang-1.23-go >/dev/null; \
+	fi
+endef
+
 .PHONY: help build demo test lint unit bench fuzz packages-build packages-lab packages-test
 
 help:
@@ -45,6 +58,7 @@ packages-lab:
 
 packages-test:
 	$(call install,$(BUILD_PACKAGES) $(LAB_PACKAGES) $(TEST_PACKAGES))
+	$(call install_go)
 
 build: packages-build
 	cargo build --release --locked -p tcpalive

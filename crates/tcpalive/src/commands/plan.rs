@@ -27,8 +27,8 @@ Examples:
   tcpalive plan --list                            the names that --via knows
 
 Nothing is read or changed on this host, but for the size of its sockets. The times are for
-Linux, whose timers are late by up to an eighth; that is allowed for. Snippets are tested with
-the programs that they are for, save those that say \"untested\".
+Linux, whose timers are late by up to an eighth; that is allowed for. The lines for each
+program are tested with that program.
 
 Exit codes: 0 done; 2 wrong usage, or a wish that no values fulfil: what would is said;
 4 the output could not be written.")]

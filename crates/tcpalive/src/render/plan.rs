@@ -58,7 +58,7 @@ struct SnippetObject<'a> {
     name: &'a str,
     goes_to: &'a str,
     cannot: Option<&'a str>,
-    tested: bool,
+    checked_by: &'a str,
     text: Option<&'a str>,
 }
 
@@ -105,7 +105,7 @@ impl Report<'_> {
             name: it.name,
             goes_to: it.goes_to,
             cannot: it.cannot,
-            tested: it.checked_by.is_some(),
+            checked_by: it.checked_by,
             text: it.text.as_deref(),
         });
         let mut out = String::new();
@@ -334,14 +334,6 @@ fn push_snippet(out: &mut String, snippet: &Filled<'_>, style: Style) {
         push_wrapped(
             out,
             &format!("Cannot express: {cannot}."),
-            0,
-            style.prose_width(),
-        );
-    }
-    if let Some(untested) = snippet.untested {
-        push_wrapped(
-            out,
-            &format!("Untested: {untested}."),
             0,
             style.prose_width(),
         );

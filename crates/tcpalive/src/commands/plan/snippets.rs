@@ -50,8 +50,7 @@ pub struct Snippet {
     title: String,
     goes_to: String,
     cannot: Option<String>,
-    checked_by: Option<String>,
-    untested: Option<String>,
+    checked_by: String,
 }
 
 /// The lines for a program.
@@ -65,10 +64,8 @@ pub struct Filled<'a> {
     pub goes_to: &'a str,
     /// What the program cannot express, if anything.
     pub cannot: Option<&'a str>,
-    /// What the tests do with the lines; `None` for untested ones.
-    pub checked_by: Option<&'a str>,
-    /// Why they are untested.
-    pub untested: Option<&'a str>,
+    /// What the tests do with the lines.
+    pub checked_by: &'a str,
     /// The lines; `None` when the program has no values that fit.
     pub text: Option<String>,
 }
@@ -122,8 +119,7 @@ impl Snippet {
             title: &self.title,
             goes_to: &self.goes_to,
             cannot: self.cannot.as_deref(),
-            checked_by: self.checked_by.as_deref(),
-            untested: self.untested.as_deref(),
+            checked_by: &self.checked_by,
             text: filled(template, plan),
         }
     }
@@ -188,10 +184,6 @@ mod tests {
         let snippets = Snippets::shipped();
         let names: Vec<&str> = snippets.all.iter().map(|it| it.name.as_str()).collect();
         assert_eq!(names, TEXTS.map(|(name, _)| name));
-        for snippet in &snippets.all {
-            let one = [&snippet.checked_by, &snippet.untested];
-            assert_eq!(one.iter().filter(|it| it.is_some()).count(), 1);
-        }
     }
 
     #[test]
