@@ -284,7 +284,9 @@ impl Rules {
     }
 
     /// Whether the user timeout cannot pass before the last probe had its
-    /// interval, however late the fires before are.
+    /// interval, however late the fires before are. Elsewhere it does: with
+    /// 140/10/3 and 169 s, half of the connections of Linux 6.18 at 250 ticks
+    /// end after two probes, since the first comes up to 16 s late.
     fn ends_after_its_count(&self, params: &Params) -> bool {
         let timing = params.timing();
         let late = self.hz.lateness(timing.idle)
