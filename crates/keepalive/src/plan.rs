@@ -126,7 +126,7 @@ impl Wish<'_> {
     /// Why no values can do it, with what would be possible.
     pub fn plan(&self) -> Result<Plan, Impossible> {
         let shortest = self.shortest_idle_timeout()?;
-        let rules = Rules {
+        let mut rules = Rules {
             detect_within: self.detect_within,
             idle_timeout: match (shortest, self.detect_within) {
                 (Some((_, after)), _) => Some(after),
@@ -136,6 +136,11 @@ impl Wish<'_> {
             rtt: self.rtt,
             hz: self.hz,
         };
+        let nothing_wished = shortest.is_none() && self.detect_within.is_none();
+        if nothing_wished && rules.least().is_err() {
+            // What is assumed cannot make anything impossible.
+            rules.idle_timeout = None;
+        }
         let least = rules.least()?;
         let (highest, decided_by) = rules.highest_idle(shortest.map(|(index, _)| index));
         let highest = round(highest).max(least.idle.get().into());
@@ -482,6 +487,16 @@ mod tests {
     #[test]
     fn nothing_wished_keeps_connections_through_a_cloud() {
         assert_eq!(planned(None, &[]), "170/30/5/319s");
+    }
+
+    #[test]
+    fn an_assumption_makes_nothing_impossible() {
+        let wish = Wish {
+            rtt: Duration::from_secs(60),
+            ..Wish::default()
+        };
+        let params = wish.plan().unwrap().params;
+        assert!(params.interval.duration() >= wish.rtt * 4, "{params}");
     }
 
     #[test]
