@@ -8,6 +8,7 @@
 //! * [`scenario`]: [`Scenario`], a connection's life as data, also from TOML.
 //! * [`simulation`]: a scenario played in virtual time.
 //! * `socket` (feature `socket2`): values on real sockets.
+//! * [`plan`]: which values fit a wish, and why none may.
 //! * [`time`]: [`Time`], a point in time.
 //! * [`wheel`]: [`Wheel`], timers by the million.
 
@@ -21,6 +22,7 @@ pub mod engine;
 pub mod machine;
 pub mod options;
 pub mod params;
+pub mod plan;
 pub mod scenario;
 pub mod simulation;
 #[cfg(feature = "socket2")]
@@ -34,6 +36,7 @@ pub use engine::{Engine, Key, Output};
 pub use machine::{Abort, Action, Errno, Event, Machine};
 pub use options::{Options, SetOption, Sysctl, SysctlError};
 pub use params::{Count, Params, ParamsError, Seconds, UserTimeout};
+pub use plan::{DecidedBy, IdleTimeout, Impossible, Plan, Wish};
 #[cfg(feature = "toml")]
 pub use scenario::ScenarioError;
 pub use scenario::{Happening, Opened, Peer, Reaction, Scenario, Step};
