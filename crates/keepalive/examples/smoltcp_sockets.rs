@@ -6,6 +6,8 @@
 //! to whatever happens next. The first peer lives, the second one's cable is
 //! cut at 12 s, the third one reboots at 12 s and knows nothing any more.
 //! The example checks its own timeline and fails if it is not the expected one.
+//!
+//! `cargo run -p tcpalive-keepalive --example smoltcp_sockets`
 
 #![expect(
     clippy::disallowed_macros,

@@ -21,6 +21,11 @@
 //! `7200/75/9` is what Linux starts with, `2h/75s/9/30s` has units. A
 //! [`Params`] that exists is one that Linux takes.
 //!
+//! Four types hold values, for four questions: [`Params`] is a full set that a
+//! socket can be given; [`Options`] is what a socket has set, with gaps;
+//! [`Sysctl`] is what its network namespace fills them with; [`Timing`] is what
+//! comes of both, as durations.
+//!
 //! # Values on a socket
 //! Any descriptor of a TCP socket will do: `std`'s, tokio's, a listener, whose
 //! values are inherited by all that it accepts.
