@@ -115,6 +115,12 @@ impl<Id> Engine<Id> {
         self.sysctl = sysctl;
     }
 
+    /// The values for what connections have not set of their own.
+    #[must_use]
+    pub const fn sysctl(&self) -> &Sysctl {
+        &self.sysctl
+    }
+
     /// Takes a connection that is established now.
     ///
     /// # Panics
@@ -287,6 +293,16 @@ impl<Id> Engine<Id> {
         self.wheel.deadline(key.slot)
     }
 
+    /// All connections, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (Key, &Id, &Machine)> {
+        (0..).zip(&self.slots).filter_map(|(slot, place)| {
+            let Entry::Taken { generation, ref id } = place.entry else {
+                return None;
+            };
+            Some((Key { slot, generation }, id, &place.machine))
+        })
+    }
+
     /// How many connections there are, closed ones that were not removed included.
     #[must_use]
     pub const fn len(&self) -> usize {
@@ -342,6 +358,8 @@ mod tests {
         assert_eq!((engine.id(first), engine.id(second)), (None, Some(&'b')));
         assert!(!engine.machine(second).unwrap().is_closed());
         assert_eq!(engine.len(), 1);
+        let left: Vec<(Key, char)> = engine.iter().map(|(key, id, _)| (key, *id)).collect();
+        assert_eq!(left, [(second, 'b')]);
     }
 
     #[test]
