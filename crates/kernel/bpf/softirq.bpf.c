@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Adds up how long this machine's soft interrupts run, by kind, and on demand
- * how long tcp_v4_rcv takes in one network namespace, by the side that
- * receives. Two readings of the clock for each soft interrupt, which are a
- * few a second: what is measured does not feel it.
+ * Adds up how long this machine's soft interrupts run, by kind: two readings
+ * of the clock for each, which are a few a second, so what is measured does
+ * not feel it. On demand also how long each received packet of one network
+ * namespace is worked on, by the side that receives it.
  */
 #include "kernel_types.h"
 #include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
 #include "record.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
 #define BPF_MAP_TYPE_PERCPU_ARRAY 6
+#define SOFTIRQ_NET_RX 3	/* linux/interrupt.h */
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -33,7 +35,7 @@ struct net_device {
 
 struct sk_buff {
 	struct net_device *dev;
-	__u16 transport_header;
+	__u16 network_header;
 	unsigned char *head;
 };
 
@@ -47,10 +49,10 @@ struct {
 	__type(value, struct tcpalive_span);
 } kinds SEC(".maps");
 
-/* 0: received by the port that is watched; 1: sent by it. */
+/* 0: received by the port that is watched; 1: sent by it; 2: anything else. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 2);
+	__uint(max_entries, 3);
 	__type(key, __u32);
 	__type(value, struct tcpalive_span);
 } sides SEC(".maps");
@@ -89,43 +91,51 @@ int softirq_begins(__u64 *args)
 	return 0;
 }
 
+/* The packet that was worked on is done with. */
+static __always_inline void end_packet(void)
+{
+	__u32 side;
+
+#pragma unroll
+	for (side = 0; side < 3; side++)
+		end(&sides, side);
+}
+
 SEC("raw_tp/softirq_exit")
 int softirq_ends(__u64 *args)
 {
 	end(&kinds, args[0]);
+	if (watched_port && args[0] == SOFTIRQ_NET_RX)
+		end_packet();
 	return 0;
 }
 
-/* Which of `sides` a segment belongs to, or a number that is none. */
-static __always_inline __u32 side(struct sk_buff *skb)
+/* Which of `sides` a packet belongs to. Its bytes are read, not trusted. */
+static __always_inline __u32 side_of(struct sk_buff *skb)
 {
 	struct {
 		__u16 source;
 		__u16 destination;
 	} ports = {};
+	unsigned char *ip = BPF_CORE_READ(skb, head) + BPF_CORE_READ(skb, network_header);
+	__u8 version_length = 0;
 
-	if (skb->dev->nd_net.net->ns.inum != watched_netns)
+	if (BPF_CORE_READ(skb, dev, nd_net.net, ns.inum) != watched_netns)
 		return 2;
-	/* Its first bytes, whatever `head` points to. */
-	if (bpf_probe_read_kernel(&ports, sizeof(ports), skb->head + skb->transport_header))
+	if (bpf_probe_read_kernel(&version_length, sizeof(version_length), ip) || version_length >> 4 != 4)
+		return 2;
+	if (bpf_probe_read_kernel(&ports, sizeof(ports), ip + (version_length & 15) * 4))
 		return 2;
 	if (ports.destination == watched_port)
 		return 0;
 	return ports.source == watched_port ? 1 : 2;
 }
 
-SEC("?fentry/tcp_v4_rcv")
-int receive_begins(__u64 *args)
+/* Packets come one after another: where one begins, the one before has ended. */
+SEC("?raw_tp/netif_receive_skb")
+int packet_begins(__u64 *args)
 {
-	begin(&sides, side((struct sk_buff *)args[0]));
-	return 0;
-}
-
-SEC("?fexit/tcp_v4_rcv")
-int receive_ends(__u64 *args)
-{
-	/* The segment may be freed by now: the side is the one that began. */
-	end(&sides, 0);
-	end(&sides, 1);
+	end_packet();
+	begin(&sides, side_of((struct sk_buff *)args[0]));
 	return 0;
 }

@@ -23,7 +23,7 @@ pub enum Kind {
     NetRx = 3,
 }
 
-/// Segments of one namespace, as a port divides them.
+/// Packets of one namespace, as a port divides them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
     /// The port received them.
@@ -77,12 +77,12 @@ impl Watch {
         Self::load(None)
     }
 
-    /// Watches also each segment that `tcp_v4_rcv` gets in the namespace with
-    /// this inode number, by whether `port` received or sent it. That costs
-    /// some 0.1 µs a segment.
+    /// Watches also the receiving of each IPv4 packet in the namespace with this
+    /// inode number, by whether `port` receives or sent it. That adds some to
+    /// the time that each packet takes.
     ///
     /// # Errors
-    /// When BPF is not allowed, or this kernel has no BTF or no `fentry`.
+    /// When BPF is not allowed, or this kernel has no BTF.
     pub fn open_for_port(netns_inode: u32, port: u16) -> Result<Self> {
         Self::load(Some((netns_inode, port)))
     }
@@ -99,8 +99,7 @@ impl Watch {
             })?;
             constants.watched_netns = netns;
             constants.watched_port = port.to_be();
-            open.progs.receive_begins.set_autoload(true);
-            open.progs.receive_ends.set_autoload(true);
+            open.progs.packet_begins.set_autoload(true);
         }
         let skeleton = open.load().doing(loading)?;
         let attaching = || "attaching to soft interrupts".to_owned();
@@ -110,8 +109,7 @@ impl Watch {
             skeleton.progs.softirq_begins.attach().doing(attaching)?,
         ];
         if port.is_some() {
-            links.push(skeleton.progs.receive_ends.attach().doing(attaching)?);
-            links.push(skeleton.progs.receive_begins.attach().doing(attaching)?);
+            links.push(skeleton.progs.packet_begins.attach().doing(attaching)?);
         }
         Ok(Self {
             skeleton,
@@ -127,7 +125,7 @@ impl Watch {
         read(&self.skeleton.maps.kinds, kind as u32)
     }
 
-    /// Segments of one side so far; none unless opened for a port.
+    /// Packets of one side so far; none unless opened for a port.
     ///
     /// # Errors
     /// When the kernel refuses to read the map.

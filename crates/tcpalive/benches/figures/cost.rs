@@ -6,16 +6,20 @@
 //! * [`memory`]: what connections hold in the kernel.
 //! * [`window`]: soft interrupts, probes, packets in a stretch of time.
 //! * [`sleepers`]: what programs feel of bursts.
-//! * [`page`]: the document.
+//! * [`derived`]: what follows from it.
+//! * [`page`]: the document, and the constants for programs.
+//! * [`text`]: numbers and tables for people.
 
+mod derived;
 mod memory;
 mod page;
 mod sleepers;
+mod text;
 mod window;
 
 use crate::bench::{Bench, Failure, must};
 use crate::machine;
-use memory::{Grown, Memory};
+use memory::{Kind, Memory};
 use std::time::Duration;
 use tcpalive_keepalive::Hz;
 use tcpalive_lab::crowd::{Crowd, KeepAlive, Switched};
@@ -31,16 +35,22 @@ const CONNECTIONS: usize = 500_000;
 /// The idle times that are measured, and the time of a window: some bursts of
 /// each, since timers of 60 s fire every 2 s.
 const MEASURED: [(u32, Duration); 2] = [
-    (60, Duration::from_secs(30)),
+    (60, Duration::from_millis(20_480)),
     (15, Duration::from_secs(15)),
 ];
 /// Linux's default: on, but no probe for two hours.
 const FAR_AWAY: u32 = 7200;
-const QUIET: Duration = Duration::from_secs(8);
+const QUIET: Duration = Duration::from_secs(6);
 
 /// Packets that a processor's backlog must hold so that none is lost: far
 /// more than one burst.
 const ROOMY: u64 = 2_000_000;
+/// With the backlog as it was found: idle time and interval, and Linux's count.
+const LOSING: u32 = 5;
+const LOSING_COUNT: u32 = 9;
+/// As long as it takes to give up whoever is never heard, and a little.
+const LOSING_TIME: Duration = Duration::from_secs((LOSING * (LOSING_COUNT + 1) + 5) as u64);
+
 const BACKLOG: &str = "/proc/sys/net/core/netdev_max_backlog";
 
 /// All that was measured.
@@ -48,11 +58,13 @@ pub(crate) struct Cost {
     pub(crate) connections: usize,
     pub(crate) hz: Hz,
     pub(crate) backlog: u64,
-    pub(crate) objects: Vec<Grown>,
-    /// Bytes of the kernel's memory for each connection, by /proc/meminfo.
+    /// What a socket consists of.
+    pub(crate) kinds: Vec<Kind>,
+    /// Bytes for each socket by /proc/meminfo: with what slabs hold half-empty,
+    /// and with whatever others did meanwhile.
     pub(crate) slab_each: f64,
     /// On less off, bytes for each socket that was switched, turn by turn: by
-    /// objects, and by /proc/meminfo.
+    /// objects of sockets, and by /proc/meminfo.
     pub(crate) on_less_off: Vec<(f64, f64)>,
     /// Nanoseconds of a call, turn by turn.
     pub(crate) calls: Vec<Calls>,
@@ -62,8 +74,8 @@ pub(crate) struct Cost {
     pub(crate) rates: Vec<Rate>,
     /// At the last of the rates: who receives.
     pub(crate) sides: Window,
-    /// At the last of the rates: with the backlog as it was found.
-    pub(crate) usual_backlog: Window,
+    /// Idle time and interval [`LOSING`], with the backlog as it was found.
+    pub(crate) losing: Window,
 }
 
 /// What setsockopt(SO_KEEPALIVE) takes, in nanoseconds.
@@ -83,11 +95,22 @@ pub(crate) struct Rate {
     pub(crate) windows: Vec<Window>,
 }
 
-/// Measures and returns the page.
-pub(crate) fn page(bench: &Bench) -> Result<String, Failure> {
+/// What is written when all is measured.
+pub(crate) struct Written {
+    /// `docs/cost.md`.
+    pub(crate) page: String,
+    /// `crates/keepalive/src/measured.rs`.
+    pub(crate) constants: String,
+}
+
+/// Measures.
+pub(crate) fn write(bench: &Bench) -> Result<Written, Failure> {
     let machine = machine::describe();
     let cost = measure(bench)?;
-    Ok(page::page(&machine, bench, &cost))
+    Ok(Written {
+        page: page::page(&machine, bench, &cost),
+        constants: page::constants(&machine, &cost),
+    })
 }
 
 fn measure(bench: &Bench) -> Result<Cost, Failure> {
@@ -103,18 +126,18 @@ fn measure(bench: &Bench) -> Result<Cost, Failure> {
     bench.say(&format!("opening {connections} connections"));
     let mut crowd = Crowd::build(&host, &bench.worker("crowd")?, connections)?;
     let built = Memory::now()?;
-    let objects = built.grown_since(&before, connections);
-    let slab_each = built.slab.saturating_sub(before.slab) as f64 / connections as f64;
+    let kinds = built.kinds_since(&before, 2 * connections);
+    let slab_each = built.slab.saturating_sub(before.slab) as f64 / (2 * connections) as f64;
 
     bench.say("switching on and off");
-    let (on_less_off, calls) = switch(bench, &mut crowd, &objects)?;
+    let (on_less_off, calls) = switch(bench, &mut crowd)?;
 
     bench.say("off, and on with timers far away, in turns");
     let mut off = Vec::new();
     let mut armed = Vec::new();
     for _ in 0..bench.runs {
         off.push(Window::watch(bench, &host, QUIET)?);
-        crowd.set_keep_alive(on(FAR_AWAY), Duration::ZERO)?;
+        crowd.set_keep_alive(on(FAR_AWAY, ENDLESS), Duration::ZERO)?;
         armed.push(Window::watch(bench, &host, QUIET)?);
         crowd.set_keep_alive(KeepAlive::Off, Duration::ZERO)?;
     }
@@ -123,7 +146,7 @@ fn measure(bench: &Bench) -> Result<Cost, Failure> {
     for (idle_s, time) in MEASURED {
         bench.say(&format!("on with {idle_s} s, evenly over {idle_s} s"));
         crowd.set_keep_alive(KeepAlive::Off, Duration::ZERO)?;
-        crowd.set_keep_alive(on(idle_s), Duration::from_secs(idle_s.into()))?;
+        crowd.set_keep_alive(on(idle_s, ENDLESS), Duration::from_secs(idle_s.into()))?;
         let windows = (0..bench.runs).map(|_| window(bench, &host, time));
         rates.push(Rate {
             idle_s,
@@ -133,18 +156,20 @@ fn measure(bench: &Bench) -> Result<Cost, Failure> {
     let (_, time) = MEASURED[MEASURED.len() - 1];
     bench.say("who receives");
     let sides = Window::watch_sides(bench, &host, time)?;
+    crowd.set_keep_alive(KeepAlive::Off, Duration::ZERO)?;
+    off.push(Window::watch(bench, &host, QUIET)?);
     bench.say("with the backlog as it was");
     let found = backlog.found;
     drop(backlog);
-    let usual_backlog = Window::watch(bench, &host, time)?;
-    crowd.set_keep_alive(KeepAlive::Off, Duration::ZERO)?;
-    off.push(Window::watch(bench, &host, QUIET)?);
+    let losing = on(LOSING, LOSING_COUNT);
+    crowd.set_keep_alive(losing, Duration::from_secs(LOSING.into()))?;
+    let losing = Window::watch(bench, &host, LOSING_TIME)?;
     bench.say("taking the crowd down");
     Ok(Cost {
         connections,
         hz,
         backlog: found,
-        objects,
+        kinds,
         slab_each,
         on_less_off,
         calls,
@@ -152,16 +177,18 @@ fn measure(bench: &Bench) -> Result<Cost, Failure> {
         armed,
         rates,
         sides,
-        usual_backlog,
+        losing,
     })
 }
 
 /// A count that no run reaches: nobody is to be given up.
-fn on(idle_s: u32) -> KeepAlive {
+const ENDLESS: u32 = 127;
+
+fn on(idle_s: u32, count: u32) -> KeepAlive {
     KeepAlive::On {
         idle_s,
         interval_s: idle_s,
-        count: 127,
+        count,
     }
 }
 
@@ -189,7 +216,7 @@ fn window(bench: &Bench, host: &Host, time: Duration) -> Result<Window, Failure>
 
 type Switching = (Vec<(f64, f64)>, Vec<Calls>);
 
-fn switch(bench: &Bench, crowd: &mut Crowd, objects: &[Grown]) -> Result<Switching, Failure> {
+fn switch(bench: &Bench, crowd: &mut Crowd) -> Result<Switching, Failure> {
     let each = |switched: Switched| switched.took_ns as f64 / switched.sockets as f64;
     let sockets = crowd.connections() as f64;
     let mut on_less_off = Vec::new();
@@ -197,13 +224,13 @@ fn switch(bench: &Bench, crowd: &mut Crowd, objects: &[Grown]) -> Result<Switchi
     for _ in 0..bench.runs {
         bench.check()?;
         let off_memory = Memory::now()?;
-        let to_on = crowd.set_keep_alive(on(FAR_AWAY), Duration::ZERO)?;
+        let to_on = crowd.set_keep_alive(on(FAR_AWAY, ENDLESS), Duration::ZERO)?;
         let on_memory = Memory::now()?;
-        let again = crowd.set_keep_alive(on(FAR_AWAY), Duration::ZERO)?;
+        let again = crowd.set_keep_alive(on(FAR_AWAY, ENDLESS), Duration::ZERO)?;
         let to_off = crowd.set_keep_alive(KeepAlive::Off, Duration::ZERO)?;
         let difference = |on: u64, off: u64| (on as f64 - off as f64) / sockets;
         on_less_off.push((
-            difference(on_memory.bytes_in(objects), off_memory.bytes_in(objects)),
+            difference(on_memory.of_sockets(), off_memory.of_sockets()),
             difference(on_memory.slab, off_memory.slab),
         ));
         calls.push(Calls {

@@ -44,7 +44,7 @@ Usage: cargo bench -p tcpalive --bench figures -- [OPTIONS] [NAME…]
 NAME is the beginning of a figure's name: ls-owners, ls-million, check-night,
 check-living, reap. Without names all are measured and docs/benchmarks.md is
 written. The name cost, alone, measures what keep-alive costs the kernel and
-writes docs/cost.md.
+writes docs/cost.md and crates/keepalive/src/measured.rs.
 
   --runs N       measured runs of each command [default: 5]
   --scale SHARE  share of the connections, for a quick look [default: 1]";
@@ -111,7 +111,7 @@ fn measure(arguments: &[String]) -> Result<(), Failure> {
     print!("{}", report::table(&figures));
     if names.is_empty() && bench.is_whole() {
         let page = report::page(&machine, &bench, &figures);
-        std::fs::write(document("benchmarks.md"), page)?;
+        std::fs::write(at_root("docs/benchmarks.md"), page)?;
         println!("docs/benchmarks.md is written.");
     } else {
         println!("{}", report::details(&figures));
@@ -121,21 +121,25 @@ fn measure(arguments: &[String]) -> Result<(), Failure> {
 }
 
 fn measure_cost(bench: &Bench) -> Result<(), Failure> {
-    let page = cost::page(bench)?;
-    print!("{page}");
+    let written = cost::write(bench)?;
+    print!("{}\n{}", written.page, written.constants);
     if bench.is_whole() {
-        std::fs::write(document("cost.md"), page)?;
-        println!("docs/cost.md is written.");
+        std::fs::write(at_root("docs/cost.md"), written.page)?;
+        std::fs::write(
+            at_root("crates/keepalive/src/measured.rs"),
+            written.constants,
+        )?;
+        println!("docs/cost.md and crates/keepalive/src/measured.rs are written.");
     } else {
         println!("docs/cost.md is left alone: this is not the figure in full.");
     }
     Ok(())
 }
 
-fn document(name: &str) -> std::path::PathBuf {
+fn at_root(path: &str) -> std::path::PathBuf {
     std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../docs")
-        .join(name)
+        .join("../..")
+        .join(path)
 }
 
 fn number<T: std::str::FromStr>(option: &str, value: Option<&String>) -> Result<T, Failure> {

@@ -13,14 +13,15 @@ pub(crate) struct Memory {
     objects: BTreeMap<String, (u64, u64)>,
 }
 
-/// A kind of object that there are several more of for each connection.
+/// A kind of object that each socket has one of.
 #[derive(Debug, Clone)]
-pub(crate) struct Grown {
+pub(crate) struct Kind {
     pub(crate) name: String,
     pub(crate) bytes: u64,
-    /// For each connection, that is for two sockets.
-    pub(crate) each: f64,
 }
+
+/// Kinds that are for sockets alone, so that other programs hardly change them.
+const OF_SOCKETS: [&str; 3] = ["TCP", "TCPv6", "sock_inode_cache"];
 
 impl Memory {
     pub(crate) fn now() -> Result<Self, Failure> {
@@ -45,23 +46,26 @@ impl Memory {
         })
     }
 
-    /// Objects that became more by at least nine for ten connections.
-    pub(crate) fn grown_since(&self, before: &Self, connections: usize) -> Vec<Grown> {
-        let grown = self.objects.iter().filter_map(|(name, (count, bytes))| {
-            let had = before.objects.get(name).map_or(0, |(count, _)| *count);
-            let each = count.saturating_sub(had) as f64 / connections as f64;
-            (each >= 0.9).then(|| Grown {
+    /// Kinds of which there is one more for each of the new sockets, or more:
+    /// dentries and the like belong to others too, and those come and go.
+    pub(crate) fn kinds_since(&self, before: &Self, sockets: usize) -> Vec<Kind> {
+        let grown = self.objects.iter().filter(|(name, (count, _))| {
+            let had = before.objects.get(*name).map_or(0, |(count, _)| *count);
+            let each = count.saturating_sub(had) as f64 / sockets as f64;
+            // /proc makes such objects for those who look at our processes' descriptors.
+            each >= 0.98 && *name != "proc_inode_cache"
+        });
+        grown
+            .map(|(name, (_, bytes))| Kind {
                 name: name.clone(),
                 bytes: *bytes,
-                each,
             })
-        });
-        grown.collect()
+            .collect()
     }
 
-    /// Bytes in objects of these kinds.
-    pub(crate) fn bytes_in(&self, kinds: &[Grown]) -> u64 {
-        let known = kinds.iter().filter_map(|kind| self.objects.get(&kind.name));
+    /// Bytes in objects that sockets alone consist of.
+    pub(crate) fn of_sockets(&self) -> u64 {
+        let known = OF_SOCKETS.iter().filter_map(|kind| self.objects.get(*kind));
         known.map(|(count, bytes)| count * bytes).sum()
     }
 }
