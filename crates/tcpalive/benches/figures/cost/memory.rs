@@ -27,8 +27,7 @@ impl Memory {
     pub(crate) fn now() -> Result<Self, Failure> {
         let meminfo = read("/proc/meminfo")?;
         let line = meminfo.lines().find(|line| line.starts_with("Slab:"));
-        let kib: Option<u64> =
-            line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
+        let kib: Option<u64> = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
         let kib = kib.ok_or_else(|| Failure::Other("/proc/meminfo has no Slab".to_owned()))?;
         let objects = read("/proc/slabinfo")?
             .lines()

@@ -36,9 +36,8 @@ fn answer(cost: &Cost) -> String {
     let minute = cost.load(60, MANY as f64);
     let default = cost.load(FAR_AWAY, MANY as f64);
     let [objects, slab] = cost.memory_of_keep_alive();
-    let calls = |value: &dyn Fn(&super::Calls) -> f64| {
-        Spread::of(cost.calls.iter().map(value).collect())
-    };
+    let calls =
+        |value: &dyn Fn(&super::Calls) -> f64| Spread::of(cost.calls.iter().map(value).collect());
     let mut text = format!(
         "## The answer\n\n\
          {} idle connections with keep-alive on at one end, probed every 60 s, take {} of one core there ({} with the \
@@ -419,9 +418,7 @@ fn details(cost: &Cost) -> String {
         "Machine busy",
     ])];
     for (index, (name, windows)) in states(cost).into_iter().enumerate() {
-        let of = |value: &dyn Fn(&Window) -> f64| {
-            Spread::of(windows.iter().map(value).collect())
-        };
+        let of = |value: &dyn Fn(&Window) -> f64| Spread::of(windows.iter().map(value).collect());
         // Off and far away come first.
         let rate = index.checked_sub(2).map(|index| &cost.rates[index]);
         let dash = || "–".to_owned();
