@@ -4,6 +4,7 @@
 //! * [`options`]: [`Options`], what a socket has set, and [`Sysctl`] for the rest.
 //! * [`detection`]: how soon the death of a peer is noticed; how late a kernel's timers are.
 //! * [`machine`]: [`Machine`], `tcp_keepalive_timer` as a state machine.
+//! * [`measured`]: what keep-alive costs a kernel.
 //! * [`time`]: [`Time`], a point in time.
 
 #![forbid(unsafe_code)]
@@ -13,6 +14,7 @@ extern crate alloc;
 
 pub mod detection;
 pub mod machine;
+pub mod measured;
 pub mod options;
 pub mod params;
 mod text;

@@ -214,12 +214,15 @@ pub fn worker_main(arguments: &[String]) -> Result<()> {
 fn obey(order: &Order, connections: &[(TcpStream, TcpStream)]) -> Result<Switched> {
     let begin = Instant::now() + order.after;
     let mut switched = Switched::default();
-    for (step, some) in (0_usize..).zip(connections.chunks(AT_ONCE)) {
-        if !order.over.is_zero() {
-            let share = (step * AT_ONCE) as f64 / connections.len() as f64;
-            let due = begin + order.over.mul_f64(share);
-            sleep(due.saturating_duration_since(Instant::now()));
-        }
+    let at_once = if order.over.is_zero() {
+        connections.len().max(1)
+    } else {
+        AT_ONCE
+    };
+    for (step, some) in (0_usize..).zip(connections.chunks(at_once)) {
+        let share = (step * at_once) as f64 / connections.len() as f64;
+        let due = begin + order.over.mul_f64(share);
+        sleep(due.saturating_duration_since(Instant::now()));
         let part = switch(order.keep_alive, some).doing(|| "set keep-alive options".to_owned())?;
         switched.sockets += some.len() as u64;
         switched.took_ns += u64::try_from(part.as_nanos()).unwrap_or(u64::MAX);

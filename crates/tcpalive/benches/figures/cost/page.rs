@@ -113,34 +113,25 @@ fn is_nothing(bytes: f64) -> bool {
     bytes.abs() < 1.0
 }
 
-/// What timers cost that do not fire.
+/// What timers cost that do not fire. Nothing is received because of them.
 fn far_away(cost: &Cost) -> String {
-    let difference = armed_share(cost).median - off_share(cost).median;
-    let noise = off_share(cost).max - off_share(cost).min;
-    let all = thousands(cost.connections);
-    if difference.abs() <= noise {
-        format!(
-            "nothing that could be measured: {all} timers of {} s, {} of one core less or more than without, which \
-             by itself varied by {}",
-            thousands(FAR_AWAY as usize),
-            percent(difference.abs()),
-            percent(noise)
-        )
+    let timers = |windows: &[Window]| {
+        let shares = windows.iter().map(|window| window.timer_share() * 100.0);
+        Spread::of(shares.collect())
+    };
+    let (off, on) = (timers(&cost.off), timers(&cost.armed));
+    let verdict = if on.median <= off.max {
+        "nothing that could be measured"
     } else {
-        format!("{} of one core for {all} timers", percent(difference))
-    }
-}
-
-fn off_share(cost: &Cost) -> Spread {
-    Spread::of(cost.off.iter().map(share).collect())
-}
-
-fn armed_share(cost: &Cost) -> Spread {
-    Spread::of(cost.armed.iter().map(share).collect())
-}
-
-fn share(window: &Window) -> f64 {
-    window.timer_share() + window.net_rx_share()
+        "more than without"
+    };
+    format!(
+        "{verdict}: with {} timers of {} s, timers of the whole machine took {} % of one core, without {} %",
+        thousands(cost.connections),
+        thousands(FAR_AWAY as usize),
+        spread(on),
+        spread(off)
+    )
 }
 
 fn loads(cost: &Cost) -> String {
@@ -205,7 +196,7 @@ fn guess(cost: &Cost) -> String {
          has been silent: at most once in an idle time, however busy the connection is.\n\
          - *The probes* do cost something: for {} connections, {} of one core at both ends together with an idle time \
          of 60 s, and {} with the default one.\n\n\
-         So the overhead is real and small, and it is not the reason. The reason is older than Linux. RFC 1122 \
+         So the overhead is real and {}, and it is not the reason. The reason is older than Linux. RFC 1122 \
          (1989, section 4.2.3.6) made keep-alive optional and off unless a program asks, and gave three fears: that \
          it breaks good connections while the network is down for a moment, that it spends bandwidth on connections \
          that nobody uses, and that it costs money where packets are paid for. RFC 9293 (2022, section 3.8.4: \
@@ -215,6 +206,11 @@ fn guess(cost: &Cost) -> String {
         thousands(cost.connections),
         percent(all.both_cpu),
         percent(default.both_cpu),
+        if all.both_cpu < 0.25 {
+            "small"
+        } else {
+            "not small with so short an idle time"
+        },
         number(default.bytes_per_s),
     )
 }
@@ -228,13 +224,12 @@ fn bursts(cost: &Cost) -> String {
         cost.hz.get(),
         thousands(cost.connections)
     );
-    let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
     let sending = cost.sending_ns(cost.reference()).median;
     let mut rows = vec![row([
         "Idle time",
         "Bucket",
         "Probes at a time",
-        "Timers, on each core",
+        "Timers, if one core has them all",
         "Measured: most probes within 20 ms",
         "Measured: longest run of timers",
     ])];
@@ -251,7 +246,7 @@ fn bursts(cost: &Cost) -> String {
             format!("{} s", thousands(idle_s as usize)),
             format!("{} s", number(cost.bucket_s(idle_s))),
             number(burst),
-            format!("{} ms", number(burst / cores * sending / 1e6)),
+            format!("{} ms", number(burst * sending / 1e6)),
             worst(&|window| window.largest_burst() as f64),
             if rate.is_some() {
                 format!("{longest} ms")
@@ -263,34 +258,34 @@ fn bursts(cost: &Cost) -> String {
     text += &table(&rows);
     let quiet = longest_timer(&cost.off);
     text += &format!(
-        "\nThe third and fourth columns are computed, for probes spread evenly over {cores} cores. Without keep-alive \
-         the longest run of timers was {} ms. Receiving is no part of such a run: it is done in small portions. What a \
+        "\nThe third and fourth columns are computed, for connections that came evenly. A timer fires on the core that \
+         set it, or on one that was awake, so one core can get a whole bucket. Without keep-alive the longest run of timers was {} ms. Receiving is no part of such a run: it is done in small portions. What a \
          program feels, as threads of ordinary priority that sleep 1 ms at a time are woken late:\n\n",
         number(quiet * 1e3)
     );
     text += &naps(cost);
     let losing = &cost.losing;
+    let backlog = thousands(usize::try_from(cost.backlog).unwrap_or(usize::MAX));
     text += &format!(
-        "\nA burst must also fit. Over loopback and between containers (veth) a packet waits in a queue of its \
-         processor, `net.core.netdev_max_backlog`, {} long on this machine, which is not emptied while timers run. \
-         The figures above were taken with {}, so that nothing was lost. With {}, idle time and interval {LOSING} s, \
-         {LOSING_COUNT} probes and nothing else on the wire, {} of all packets were lost within {} s, and {} of {} \
-         good connections were reset as dead. ",
-        thousands(usize::try_from(cost.backlog).unwrap_or(usize::MAX)),
+        "\n### Bursts that do not fit\n\n\
+         Over loopback a packet waits in a queue of its processor, `net.core.netdev_max_backlog`, {backlog} long on \
+         this machine, which is not emptied while timers run. (A veth pair between containers hands packets over by \
+         the same function, `netif_rx`.) What does not fit is lost, and TCP takes it for sent. All other figures here \
+         were taken with a queue of {}, so that nothing was lost. With {backlog}, idle time and interval {LOSING} s, \
+         {LOSING_COUNT} probes and nothing else on the wire, {} of all packets were lost within {} s, and **{} of {} \
+         good connections were reset as dead**.\n\n",
         thousands(usize::try_from(ROOMY).unwrap_or(usize::MAX)),
-        thousands(usize::try_from(cost.backlog).unwrap_or(usize::MAX)),
         percent(cost.lost_share()),
         number(losing.seconds),
         thousands(usize::try_from(losing.counted.aborts).unwrap_or(usize::MAX)),
         thousands(cost.connections),
     );
-    let fits = cost.backlog as f64 * cost.buckets(60) * cores;
     text += &format!(
-        "With an idle time of 60 s a queue of {} is too short from {} connections on, if they are spread evenly over \
-         {cores} cores. A device with a queueing discipline is different: a probe that is dropped there is tried \
-         again after 0.5 s and not counted (`tcp_send_probe0` and `tcp_keepalive_timer` in `net/ipv4`).\n",
-        thousands(usize::try_from(cost.backlog).unwrap_or(usize::MAX)),
-        number(fits),
+        "With an idle time of 60 s a queue of {backlog} is too short from {} connections on if one core has all of a \
+         bucket's timers (computed). Real devices are another matter: a probe that their queueing discipline drops is \
+         sent again after 0.5 s and not counted (`TCP_RESOURCE_PROBE_INTERVAL` in `tcp_keepalive_timer`), and what \
+         they receive does not pass that queue unless packets are steered to other cores.\n",
+        number(cost.backlog as f64 * cost.buckets(60)),
     );
     text
 }
@@ -354,18 +349,22 @@ fn states(cost: &Cost) -> Vec<(String, &[Window])> {
 }
 
 fn ghosts(cost: &Cost) -> String {
+    const IDLE_S: u32 = 60;
+    const INTERVAL_S: u32 = 60;
+    const COUNT: u32 = 9;
     let bytes = cost.socket_bytes();
     let ghosts = article::DEAD_CONNECTIONS;
-    let load = cost.load(60, ghosts as f64);
+    let load = cost.load(IDLE_S, ghosts as f64);
     format!(
         "## What it costs to have it off\n\n\
          A connection whose peer is gone without a word stays for ever: {} bytes of kernel memory, a descriptor, and \
          what the program holds for it. The article's {} ghosts hold {} MB in the kernel. With keep-alive on at \
-         60 s, 60 s and 9 probes each is gone after 10 minutes; finding that out takes {} of one core while they \
-         live, and nothing once they are gone.\n",
+         {IDLE_S} s, {INTERVAL_S} s and {COUNT} probes each is gone {} s after it was last heard. Asking as many good \
+         connections takes {} of one core.\n",
         number(bytes),
         thousands(ghosts),
         number(ghosts as f64 * bytes / 1e6),
+        IDLE_S + INTERVAL_S * COUNT,
         percent(load.own_cpu),
     )
 }
@@ -384,8 +383,8 @@ fn how(machine: &Machine, bench: &Bench, cost: &Cost) -> String {
          - *Which end*: in a window of its own, the time from one received packet to the next \
          (`netif_receive_skb`), by who receives it: {} of receiving is the answer at the end that probed.\n\
          - *Memory*: slab objects of sockets (`/proc/slabinfo`), and all slabs (`/proc/meminfo`), on less off.\n\
-         - *`setsockopt`*: processor time of the calling thread, over all sockets one after another, so each comes \
-         from memory and not from the caches.\n\
+         - *`setsockopt`*: processor time of the calling thread, over thousands of sockets one after another, so each \
+         comes from far down in the caches or from memory. The other options are set before, unmeasured.\n\
          - *Computed* rows: figures for one probe at {} s, times connections, divided by the period, which is the idle \
          time rounded up to whole buckets.\n\n",
         thousands(cost.connections),
@@ -462,7 +461,7 @@ fn caveats(cost: &Cost) -> String {
          - All {} connections are idle. A connection that is used is not probed, and costs less than this.\n\
          - Wake-ups of processors that would sleep, and the power they take, are not measured.\n\
          - Soft interrupts that a virtual machine's host interrupts count in full.\n\
-         - Bytes are those of IP packets: on Ethernet add 18 for the frame.\n",
+         - Bytes are those of IP packets, both ways: on Ethernet add 18 for each frame.\n",
         thousands(cost.connections)
     )
 }
