@@ -60,9 +60,6 @@ pub(crate) struct Cost {
     pub(crate) backlog: u64,
     /// What a socket consists of.
     pub(crate) kinds: Vec<Kind>,
-    /// Bytes for each socket by /proc/meminfo: with what slabs hold half-empty,
-    /// and with whatever others did meanwhile.
-    pub(crate) slab_each: f64,
     /// On less off, bytes for each socket that was switched, turn by turn: by
     /// objects of sockets, and by /proc/meminfo.
     pub(crate) on_less_off: Vec<(f64, f64)>,
@@ -125,9 +122,7 @@ fn measure(bench: &Bench) -> Result<Cost, Failure> {
     let before = Memory::now()?;
     bench.say(&format!("opening {connections} connections"));
     let mut crowd = Crowd::build(&host, &bench.worker("crowd")?, connections)?;
-    let built = Memory::now()?;
-    let kinds = built.kinds_since(&before, 2 * connections);
-    let slab_each = built.slab.saturating_sub(before.slab) as f64 / (2 * connections) as f64;
+    let kinds = Memory::now()?.kinds_since(&before, 2 * connections);
 
     bench.say("switching on and off");
     let (on_less_off, calls) = switch(bench, &mut crowd)?;
@@ -170,7 +165,6 @@ fn measure(bench: &Bench) -> Result<Cost, Failure> {
         hz,
         backlog: found,
         kinds,
-        slab_each,
         on_less_off,
         calls,
         off,

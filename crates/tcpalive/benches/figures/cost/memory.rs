@@ -9,8 +9,19 @@ use std::collections::BTreeMap;
 pub(crate) struct Memory {
     /// `Slab` of /proc/meminfo, in bytes.
     pub(crate) slab: u64,
-    /// Of each kind of object: how many, and bytes of one.
-    objects: BTreeMap<String, (u64, u64)>,
+    objects: BTreeMap<String, Objects>,
+    /// Bytes of a page.
+    page: u64,
+}
+
+/// All objects of a kind.
+#[derive(Debug, Clone, Copy)]
+struct Objects {
+    count: u64,
+    /// Of one.
+    bytes: u64,
+    in_slab: u64,
+    pages_of_slab: u64,
 }
 
 /// A kind of object that each socket has one of.
@@ -18,6 +29,8 @@ pub(crate) struct Memory {
 pub(crate) struct Kind {
     pub(crate) name: String,
     pub(crate) bytes: u64,
+    /// With its share of what a full slab leaves unused.
+    pub(crate) bytes_in_slab: f64,
 }
 
 /// Kinds that are for sockets alone, so that other programs hardly change them.
@@ -25,39 +38,45 @@ const OF_SOCKETS: [&str; 3] = ["TCP", "TCPv6", "sock_inode_cache"];
 
 impl Memory {
     pub(crate) fn now() -> Result<Self, Failure> {
-        let meminfo = read("/proc/meminfo")?;
-        let line = meminfo.lines().find(|line| line.starts_with("Slab:"));
-        let kib: Option<u64> = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
-        let kib = kib.ok_or_else(|| Failure::Other("/proc/meminfo has no Slab".to_owned()))?;
+        let slab = kib("/proc/meminfo", "Slab:")? << 10;
+        let page = kib("/proc/self/smaps", "KernelPageSize:")? << 10;
         let objects = read("/proc/slabinfo")?
             .lines()
             .filter_map(|line| {
                 let mut words = line.split_whitespace();
                 let name = words.next()?.to_owned();
-                let active = words.next()?.parse().ok()?;
-                let bytes = words.nth(1)?.parse().ok()?;
-                Some((name, (active, bytes)))
+                let count = words.next()?.parse().ok()?;
+                let mut numbers = words.skip(1).map_while(|word| word.parse().ok());
+                let objects = Objects {
+                    count,
+                    bytes: numbers.next()?,
+                    in_slab: numbers.next()?,
+                    pages_of_slab: numbers.next()?,
+                };
+                Some((name, objects))
             })
             .collect();
         Ok(Self {
-            slab: kib << 10,
+            slab,
             objects,
+            page,
         })
     }
 
     /// Kinds of which there is one more for each of the new sockets, or more:
     /// dentries and the like belong to others too, and those come and go.
     pub(crate) fn kinds_since(&self, before: &Self, sockets: usize) -> Vec<Kind> {
-        let grown = self.objects.iter().filter(|(name, (count, _))| {
-            let had = before.objects.get(*name).map_or(0, |(count, _)| *count);
-            let each = count.saturating_sub(had) as f64 / sockets as f64;
+        let grown = self.objects.iter().filter(|(name, objects)| {
+            let had = before.objects.get(*name).map_or(0, |had| had.count);
+            let each = objects.count.saturating_sub(had) as f64 / sockets as f64;
             // /proc makes such objects for those who look at our processes' descriptors.
             each >= 0.98 && *name != "proc_inode_cache"
         });
         grown
-            .map(|(name, (_, bytes))| Kind {
+            .map(|(name, objects)| Kind {
                 name: name.clone(),
-                bytes: *bytes,
+                bytes: objects.bytes,
+                bytes_in_slab: (objects.pages_of_slab * self.page) as f64 / objects.in_slab as f64,
             })
             .collect()
     }
@@ -65,6 +84,14 @@ impl Memory {
     /// Bytes in objects that sockets alone consist of.
     pub(crate) fn of_sockets(&self) -> u64 {
         let known = OF_SOCKETS.iter().filter_map(|kind| self.objects.get(*kind));
-        known.map(|(count, bytes)| count * bytes).sum()
+        known.map(|objects| objects.count * objects.bytes).sum()
     }
+}
+
+/// The number of KiB in the first line that starts so.
+fn kib(path: &str, name: &str) -> Result<u64, Failure> {
+    let text = read(path)?;
+    let line = text.lines().find(|line| line.starts_with(name));
+    line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok())
+        .ok_or_else(|| Failure::Other(format!("{path} has no {name}")))
 }

@@ -66,7 +66,12 @@ fn answer(cost: &Cost) -> String {
             "Kernel memory of an idle socket".to_owned(),
             format!("{} bytes", number(cost.socket_bytes())),
             format!(
-                "{} bytes more (by all slabs of the machine: {})",
+                "{} bytes more (objects of sockets: {}; all slabs of the machine, whoever uses them: {})",
+                if is_nothing(objects.median) {
+                    "0".to_owned()
+                } else {
+                    number(objects.median)
+                },
                 spread(objects),
                 spread(slab)
             ),
@@ -442,12 +447,11 @@ fn details(cost: &Cost) -> String {
     format!(
         "## What was measured\n\n{}\n\
          *Machine busy* is the share of all processors' time that was not idle, whoever used it. One socket consists \
-         of these objects, in bytes: {}; {} in all. By /proc/meminfo it is {}, with slabs that are not full and \
-         with whatever other programs did meanwhile.\n",
+         of these objects, in bytes: {}; {} in all, {} with what full slabs leave unused.\n",
         table(&rows),
         kinds.join(", "),
         number(cost.socket_bytes()),
-        number(cost.slab_each),
+        number(cost.kinds.iter().map(|kind| kind.bytes_in_slab).sum()),
     )
 }
 
