@@ -9,10 +9,10 @@
 
 /// Nanoseconds of processor time for a probe that is answered, at the end that
 /// probes, without the work of a network device.
-pub const PROBE_CPU_NS: u64 = 3635;
+pub const PROBE_CPU_NS: u64 = 4941;
 
 /// The same with the peer's work.
-pub const PROBE_CPU_BOTH_ENDS_NS: u64 = 6704;
+pub const PROBE_CPU_BOTH_ENDS_NS: u64 = 9451;
 
 /// Packets for a probe that is answered: itself and the answer.
 pub const PACKETS_PER_PROBE: u64 = 2;
