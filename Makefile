@@ -48,6 +48,7 @@ define install_go
 endef
 
 .PHONY: help build demo test lint unit bench fuzz packages-build packages-lab packages-test
+.PHONY: help build demo test lint unit bench bench-cost fuzz packages-build packages-lab packages-test
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -85,6 +86,10 @@ test: packages-test lint
 bench: packages-test
 	cargo build --release --locked -p tcpalive
 	$(AS_ROOT) cargo bench --locked -p tcpalive --bench figures
+
+bench-cost: packages-test
+	cargo build --release --locked -p tcpalive
+	$(AS_ROOT) cargo bench --locked -p tcpalive --bench figures -- cost
 
 # Needs a nightly toolchain and cargo-fuzz; SECONDS for each parser.
 SECONDS ?= 300

@@ -217,8 +217,9 @@ impl<Id> Engine<Id> {
     }
 
     /// As [`poll`](Self::poll), many at a time, which is faster where there
-    /// are millions: appends to `due` and says whether to come again for more.
-    pub fn poll_batch(&mut self, now: Time, due: &mut Vec<(Key, Output)>) -> bool {
+    /// are millions: appends to `due`, and says how many timers fired. Call it
+    /// until none did.
+    pub fn poll_batch(&mut self, now: Time, due: &mut Vec<(Key, Output)>) -> usize {
         let mut timers = [0; BATCH];
         let popped = self.wheel.pop_batch(now, &mut timers);
         // All connections are looked at before any of them is changed, so
@@ -231,7 +232,7 @@ impl<Id> Engine<Id> {
             let output = self.fire(key, now);
             due.extend(output.map(|output| (key, output)));
         }
-        popped > 0
+        popped
     }
 
     /// The connection that has this timer.

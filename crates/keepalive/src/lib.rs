@@ -156,6 +156,12 @@
 //! | `serde` | [`Params`] to and from data |
 //! | `toml` | scenarios from TOML ([`Scenario`]`::from_toml`); implies `serde` and `std` |
 //! | `socket2` | `socket`; Linux only; implies `std` |
+//! * [`params`]: [`Params`], the values that a socket can be given.
+//! * [`options`]: [`Options`], what a socket has set, and [`Sysctl`] for the rest.
+//! * [`detection`]: how soon the death of a peer is noticed; how late a kernel's timers are.
+//! * [`machine`]: [`Machine`], `tcp_keepalive_timer` as a state machine.
+//! * [`measured`]: what keep-alive costs a kernel.
+//! * [`time`]: [`Time`], a point in time.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(not(feature = "std"), no_std)]
@@ -165,6 +171,7 @@ extern crate alloc;
 pub mod detection;
 pub mod engine;
 pub mod machine;
+pub mod measured;
 pub mod options;
 pub mod params;
 pub mod plan;

@@ -363,6 +363,13 @@ impl Plan {
         idle.max(self.params.interval.duration())
     }
 
+    /// The width of the kernel's timer bucket for that period: probes of
+    /// connections whose timers fall into one leave together.
+    #[must_use]
+    pub fn bucket(&self) -> Duration {
+        self.rules.hz.lateness(self.probe_period())
+    }
+
     /// The longest that a box on the way sees nothing of a living quiet
     /// connection, the kernel's lateness included.
     #[must_use]

@@ -3,7 +3,7 @@
 use super::Style;
 use super::style::Paint;
 use super::text::{push_wrapped, width};
-use super::units::{Bytes, Count, Of, Span};
+use super::units::{Bytes, Count, Exact, Of, Span};
 use crate::cli::Presentation;
 use crate::commands::plan::cost::{Cost, Dead, Held};
 use crate::commands::plan::presets::{Preset, Presets};
@@ -203,10 +203,9 @@ impl Report<'_> {
             let _ = writeln!(out, "{:pad$}{option}", "", pad = 12 - value.len());
         }
         let line = format!(
-            "A peer that dies is noticed after {}s ({}) of silence, up to {:.1}s later by the kernel's \
+            "A peer that dies is noticed after {} of silence, up to {:.1}s later by the kernel's \
              coarse timers; with data in flight after {}s.",
-            detects.as_secs(),
-            span(detects),
+            Exact(detects.as_secs()),
             self.plan.lateness().as_secs_f64(),
             f64::from(user_timeout.as_millis()) / 1000.0,
         );
@@ -235,11 +234,18 @@ impl Report<'_> {
                 ),
             ),
             (
-                "timers",
+                "kernel",
                 format!(
-                    "{}/s, {} of a core in this tool's engine; sending not counted",
-                    Rate(cost.timer_events_per_second),
-                    Share(cost.timer_ns_per_second / 1e9)
+                    "{} of a core, without the network device's work (docs/cost.md)",
+                    Share(cost.kernel_ns_per_second / 1e9)
+                ),
+            ),
+            (
+                "engine",
+                format!(
+                    "{} of a core, were this tool's own to do it: {} timers/s",
+                    Share(cost.timer_ns_per_second / 1e9),
+                    Rate(cost.timer_events_per_second)
                 ),
             ),
         ];
@@ -301,11 +307,11 @@ impl Report<'_> {
         );
         push_wrapped(out, &line, 0, style.prose_width());
         let line = format!(
-            "So why is it not on by default? Not for its cost: {}/s, and timers that take {} of a core. It ends \
+            "So why is it not on by default? Not for its cost: {}/s, and {} of a core. It ends \
              connections that a brief outage would have spared, wakes radios, and is billed where \
              traffic is; so RFC 9293 (MUST-25) leaves it to the program, which knows.",
             Bytes(self.cost.bytes_per_second as u64),
-            Share(self.cost.timer_ns_per_second / 1e9)
+            Share(self.cost.kernel_ns_per_second / 1e9)
         );
         push_wrapped(out, &line, 0, style.prose_width());
     }

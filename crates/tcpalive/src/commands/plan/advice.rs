@@ -21,6 +21,10 @@ const NAT_PORTS: u64 = 55_000;
 /// Probes per second that somebody may take for an attack.
 const MANY_PROBES: f64 = 5_000.0;
 
+/// `net.core.netdev_max_backlog` where nobody set it. `docs/cost.md` has what
+/// comes of it when probes do not fit.
+const BACKLOG: f64 = 1000.0;
+
 /// Why the values are what they are, a sentence each.
 #[must_use]
 pub fn why(plan: &Plan, detect_within: Option<Duration>, hops: &[Hop<'_>]) -> Vec<String> {
@@ -136,6 +140,16 @@ pub fn warnings(plan: &Plan, hops: &[Hop<'_>], connections: u64) -> Vec<String> 
             "{} probes and as many answers per second are work for every firewall on the way, and may \
              look like an attack.",
             Count(probes as u64)
+        ));
+    }
+    let burst = probes * plan.bucket().as_secs_f64();
+    if burst > BACKLOG {
+        warnings.push(format!(
+            "Linux's timers fire in buckets, here {} wide, so about {} probes leave at once. Over \
+             loopback or between containers they pass queues that hold {BACKLOG} on each processor \
+             (net.core.netdev_max_backlog); what does not fit is lost, and counts as unanswered: raise it.",
+            shown(plan.bucket()),
+            Count(burst as u64)
         ));
     }
     if connections > NAT_PORTS {

@@ -2,15 +2,14 @@
 
 use serde::Serialize;
 use std::time::Duration;
-use tcpalive_keepalive::{Params, Plan};
+use tcpalive_keepalive::{Params, Plan, measured};
 use tcpalive_kernel::slab::SlabSizes;
 
-/// What one fire of a connection's timer takes this engine, in nanoseconds:
-/// `Machine::on_timer` for a probe that is answered or a timer that is armed
-/// again. Measured on one core of a shared virtual machine by
-/// `cargo run --release -p tcpalive --example timer_cost`; the timing wheel
-/// and the sending of the probe are not in it.
-pub const TIMER_EVENT_NS: f64 = 11.0;
+/// What one fire of a connection's timer takes this tool's engine, in
+/// nanoseconds: state machine, wheel and the answer's event, for ten million
+/// connections in an order without locality. `make bench` measures it
+/// (`docs/benchmarks.md`, engine).
+pub const TIMER_EVENT_NS: f64 = 125.0;
 
 /// Bytes of a probe or its answer on an Ethernet: headers of IPv4 or IPv6 and
 /// of TCP with timestamps (20 or 40, and 32), and what Ethernet adds: preamble
@@ -40,8 +39,12 @@ pub struct Cost {
     pub bytes_per_second_ipv6: f64,
     /// How often a timer fires.
     pub timer_events_per_second: f64,
-    /// What that takes of one core: nanoseconds per second.
+    /// What that takes of one core in this tool's engine: nanoseconds per second.
     pub timer_ns_per_second: f64,
+    /// What probes and answers take of one core in a kernel, without the work
+    /// of the network device, as `docs/cost.md` measured it: nanoseconds per
+    /// second.
+    pub kernel_ns_per_second: f64,
 }
 
 impl Cost {
@@ -59,6 +62,7 @@ impl Cost {
             bytes_per_second_ipv6: thousandths(packets * f64::from(WIRE_BYTES[1])),
             timer_events_per_second: thousandths(timer_events),
             timer_ns_per_second: thousandths(timer_events * TIMER_EVENT_NS),
+            kernel_ns_per_second: thousandths(probes * measured::PROBE_CPU_NS as f64),
         }
     }
 }
