@@ -13,6 +13,7 @@
 //!
 //! * [`bench`]: how much is measured, and how commands are run and timed.
 //! * [`ls`], [`check`], [`reap`]: the figures.
+//! * [`engine`]: the keep-alive crate's own benchmarks.
 //! * [`cost`]: what keep-alive costs the kernel, a page of its own.
 //! * [`raw`]: what the kernel takes to send as many packets with no work around it.
 //! * [`machine`]: what it ran on.
@@ -21,6 +22,7 @@
 mod bench;
 mod check;
 mod cost;
+mod engine;
 mod ls;
 mod machine;
 mod raw;
@@ -42,7 +44,7 @@ const HELP: &str = "\
 Usage: cargo bench -p tcpalive --bench figures -- [OPTIONS] [NAME…]
 
 NAME is the beginning of a figure's name: ls-owners, ls-million, check-night,
-check-living, reap. Without names all are measured and docs/benchmarks.md is
+check-living, reap, engine, wheel, sim-week. Without names all are measured and docs/benchmarks.md is
 written. The name cost, alone, measures what keep-alive costs the kernel and
 writes docs/cost.md and crates/keepalive/src/measured.rs; it takes 8 minutes,
 4 GB of memory for 500,000 connections, and raises the machine's
@@ -159,6 +161,9 @@ fn figures(bench: &Bench, names: &[String]) -> Result<Vec<Figure>, Failure> {
         check::NIGHT,
         check::LIVING,
         reap::REAP,
+        engine::ENGINE,
+        engine::WHEEL,
+        engine::WEEK,
     ];
     if let Some(name) = names
         .iter()
@@ -197,6 +202,12 @@ fn figures(bench: &Bench, names: &[String]) -> Result<Vec<Figure>, Failure> {
     }
     if wanted(reap::REAP) {
         figures.push(reap::reap(bench)?);
+    }
+    if wanted(engine::ENGINE) || wanted(engine::WEEK) {
+        figures.extend(engine::engine(bench)?);
+    }
+    if wanted(engine::WHEEL) {
+        figures.push(engine::wheel(bench)?);
     }
     figures.sort_by_key(|figure| known.iter().position(|name| *name == figure.name));
     Ok(figures)
