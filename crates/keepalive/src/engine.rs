@@ -38,7 +38,7 @@ use core::time::Duration;
 /// [`with_tick`](Self::with_tick) says otherwise: no probe is early.
 ///
 /// # Cost
-/// With an `Id` of 8 bytes a connection takes 40 bytes, and 12.3 in the
+/// With an `Id` of 8 bytes a connection takes 40 bytes, and 12.1 in the
 /// wheel. An event touches one connection; an acknowledgment does not touch
 /// the wheel at all. `make bench` measures it.
 #[derive(Debug)]

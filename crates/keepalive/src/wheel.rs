@@ -64,8 +64,8 @@ use ticks::Ticks;
 /// that comes upon it. Empty time costs nothing, however much passes at once.
 ///
 /// # Memory
-/// 8 bytes for each index up to the highest armed, and 4.3 bytes (64 bytes for
-/// 15) for each entry. Entries are never more than twice the timers that have
+/// 8 bytes for each index up to the highest armed, and 4.1 bytes (128 bytes for
+/// 31) for each entry. Entries are never more than twice the timers that have
 /// one, and 65 a bucket (0.3 MB): a bucket in which more is left behind than
 /// valid is swept, which costs each re-arming to an earlier time about two
 /// entries' reading, paid in one go. The buckets take 12 KB. Memory that was
