@@ -150,6 +150,10 @@ impl Judge {
             Fact::Abort => self.fired(at, |sight| matches!(sight, Sight::Abort(_))),
             Fact::SocketClosed => self.socket_closed = true,
             Fact::Error(error) => {
+                // The reset was dropped like everything else.
+                if self.queue_full && self.lives.iter().all(|life| life.error.is_none()) {
+                    self.fired(at, |sight| matches!(sight, Sight::Abort(_)));
+                }
                 for mut life in std::mem::take(&mut self.lives) {
                     if life.error.take() == Some(*error) {
                         self.add(life);

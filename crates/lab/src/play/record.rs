@@ -83,12 +83,14 @@ pub struct Record {
 }
 
 impl Record {
-    /// Orders what was noted, and makes times count from `established`.
+    /// Orders what was noted until the end of watching, and makes times count
+    /// from `established`.
     pub(crate) fn new(
         mut facts: Vec<(Between, Fact)>,
         established: Between,
         watched_until: Time,
     ) -> Self {
+        facts.retain(|(at, _)| at.to <= watched_until);
         facts.sort_by_key(|(at, _)| at.from);
         for (at, _) in &mut facts {
             *at = at.since(established.from);
