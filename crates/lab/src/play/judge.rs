@@ -46,6 +46,13 @@ pub struct Window {
     pub latest: Time,
 }
 
+impl Window {
+    fn is_same_tick(&self, other: &Self, hz: Hz) -> bool {
+        let (a, b) = (self.earliest, other.earliest);
+        a.since(b).max(b.since(a)) <= hz.tick()
+    }
+}
+
 /// Holds a record against the machine.
 #[must_use]
 pub fn judge(scenario: &Scenario, record: &Record, hz: Hz) -> Judgement {
@@ -232,7 +239,15 @@ impl Judge {
         match action {
             Action::Arm(deadline) => {
                 let delay = deadline.since(at.from);
-                life.timer = Some(self.window(deadline, deadline, delay));
+                let mut window = self.window(deadline, deadline, delay);
+                // A timer that is set anew to the same tick stays in the
+                // bucket that it is in, one for a longer delay (`__mod_timer`).
+                if let Some(pending) = life.timer
+                    && pending.is_same_tick(&window, self.hz)
+                {
+                    window.latest = window.latest.max(pending.latest);
+                }
+                life.timer = Some(window);
             }
             Action::Disarm => life.timer = None,
             Action::Closed { error } => {
@@ -245,6 +260,10 @@ impl Judge {
 
     fn window(&self, soonest: Time, latest: Time, delay: Duration) -> Window {
         let tick = self.hz.tick();
+        // The wheel counts delays from its own clock, which is behind when
+        // softirqs are late (`base->clk` in `calc_wheel_index`): a delay just
+        // below a level's reach can end up in the next one.
+        let delay = delay + SLACK;
         Window {
             earliest: Time::from_origin(soonest.since_origin().saturating_sub(tick)),
             latest: latest + self.hz.lateness(delay) + tick + self.blur + SLACK,
@@ -361,7 +380,7 @@ impl Judge {
             let (sight, timer, error) = match action {
                 Action::Probe { probes_out, next } => {
                     let delay = next.since(when);
-                    if self.queue_full {
+                    if is(Sight::Dropped) {
                         let action = machine.handle(Event::LocalCongestion, at.from, &self.sysctl);
                         let Action::Arm(retry) = action else {
                             return None;

@@ -10,7 +10,7 @@ use crate::error::{Doing, LabError, Result};
 use crate::night::Interrupt;
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::time::{ClockId, clock_gettime};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::mem;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
@@ -34,6 +34,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const QUIET: Duration = Duration::from_millis(300);
 /// How often the count of probes is read while the queue is full.
 const GLANCE: Duration = Duration::from_millis(10);
+/// How long a packet may take through the cable.
+const UNDER_WAY: Duration = Duration::from_millis(400);
 /// How soon a step is tried again for which there is no socket yet.
 const NOT_YET: Duration = Duration::from_millis(1);
 /// How long the loop sleeps at the most.
@@ -77,6 +79,8 @@ struct End<'p> {
     established: Option<Between>,
     watched_until: Option<Time>,
     facts: Vec<(Between, Fact)>,
+    /// Packets that left the subject and were not seen at the peer so far.
+    left: VecDeque<(Time, Vec<u8>)>,
 }
 
 impl<'p> End<'p> {
@@ -101,6 +105,7 @@ impl<'p> End<'p> {
             established: None,
             watched_until: None,
             facts: Vec::new(),
+            left: VecDeque::new(),
         }
     }
 
@@ -134,6 +139,22 @@ impl<'p> End<'p> {
         self.watched_until.is_some_and(|until| until <= now)
     }
 
+    /// A packet left the subject and was dropped on the way: the processor's
+    /// backlog behind the cable was full. The kernel knows that at once, as
+    /// of a full queue.
+    fn dropped(&mut self, at: Time, packet: &[u8]) {
+        let Ok(segment) = Segment::parse(packet) else {
+            return;
+        };
+        let exactly = Between::exactly(at);
+        match self.peer.hear_in_vain(&segment) {
+            Heard::Probe => self.note(exactly, Fact::Dropped),
+            Heard::Reset => self.note(exactly, Fact::Abort),
+            Heard::Odd(what) => self.note(exactly, Fact::Odd(what)),
+            _ => {}
+        }
+    }
+
     fn rtt(&self) -> Duration {
         self.part.scenario.peer.rtt
     }
@@ -155,7 +176,10 @@ enum Task {
 
 pub(super) struct Playing<'s> {
     stage: &'s Stage,
+    /// The subject's end of the cable, to see what leaves it.
     wire: Wire,
+    /// The peers' end: what arrives, and where they send from.
+    peers_wire: Wire,
     epoll: OwnedFd,
     ends: Vec<End<'s>>,
     /// By time; among equals in the order in which they were asked for.
@@ -167,7 +191,12 @@ pub(super) struct Playing<'s> {
 }
 
 impl<'s> Playing<'s> {
-    pub(super) fn new(stage: &'s Stage, wire: Wire, parts: &[&'s Part]) -> Result<Self> {
+    pub(super) fn new(
+        stage: &'s Stage,
+        wire: Wire,
+        peers_wire: Wire,
+        parts: &[&'s Part],
+    ) -> Result<Self> {
         let ends: Vec<End<'s>> = parts
             .iter()
             .zip(0..)
@@ -176,6 +205,7 @@ impl<'s> Playing<'s> {
         let mut playing = Self {
             stage,
             wire,
+            peers_wire,
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)
                 .doing(|| "watch sockets".to_owned())?,
             tasks: BTreeMap::new(),
@@ -226,7 +256,16 @@ impl<'s> Playing<'s> {
             }
             self.wait()?;
         }
-        match self.wire.lost().map_err(from_kernel)? {
+        let now = now();
+        for end in &mut self.ends {
+            for (at, packet) in mem::take(&mut end.left) {
+                if now.since(at) > UNDER_WAY {
+                    end.dropped(at, &packet);
+                }
+            }
+        }
+        let [left, arrived] = [&self.wire, &self.peers_wire].map(Wire::lost);
+        match left.map_err(from_kernel)? + arrived.map_err(from_kernel)? {
             0 => Ok(()),
             lost => Err(LabError::Other(format!(
                 "{lost} frames were lost: this process was not scheduled soon enough to read them"
@@ -262,6 +301,7 @@ impl<'s> Playing<'s> {
         };
         let mut ready = [
             PollFd::new(&self.wire, PollFlags::IN),
+            PollFd::new(&self.peers_wire, PollFlags::IN),
             PollFd::new(&self.epoll, PollFlags::IN),
         ];
         match poll(&mut ready, Some(&timeout)) {
@@ -272,9 +312,23 @@ impl<'s> Playing<'s> {
 
     // ---- the wire
 
+    /// Takes what left the subject, with the time, and what of it arrived.
     fn read_wire(&mut self) -> Result<()> {
+        // In this order: what is seen to arrive is then known to have left.
+        let arrived = self.read(&self.peers_wire)?;
+        for (index, at, packet) in self.read(&self.wire)? {
+            self.ends[index].left.push_back((at, packet));
+        }
+        for (index, at, packet) in arrived {
+            self.arrived(index, at, &packet);
+        }
+        Ok(())
+    }
+
+    fn read(&self, wire: &Wire) -> Result<Vec<(usize, Time, Vec<u8>)>> {
+        let mut packets = Vec::new();
         let mut frame = [0; 2048];
-        while let Some(received) = self.wire.receive(&mut frame).map_err(from_kernel)? {
+        while let Some(received) = wire.receive(&mut frame).map_err(from_kernel)? {
             let Some(packet) = self.stage.packet(&frame[..received.length]) else {
                 continue;
             };
@@ -282,16 +336,26 @@ impl<'s> Playing<'s> {
             let Ok(segment) = Segment::parse(packet) else {
                 continue;
             };
-            let index = segment.destination().port().wrapping_sub(PEER_PORTS);
-            if usize::from(index) < self.ends.len() {
-                self.heard(
-                    usize::from(index),
-                    &segment,
-                    Time::from_nanos(received.at_ns),
-                );
+            let index = usize::from(segment.destination().port().wrapping_sub(PEER_PORTS));
+            if index < self.ends.len() {
+                packets.push((index, Time::from_nanos(received.at_ns), packet.to_vec()));
             }
         }
-        Ok(())
+        Ok(packets)
+    }
+
+    /// A packet reached the peer. Those that left before it did not.
+    fn arrived(&mut self, index: usize, at: Time, packet: &[u8]) {
+        let end = &mut self.ends[index];
+        while let Some((left_at, left)) = end.left.pop_front() {
+            if left == packet && at.since(left_at) < UNDER_WAY {
+                if let Ok(segment) = Segment::parse(packet) {
+                    self.heard(index, &segment, left_at);
+                }
+                return;
+            }
+            end.dropped(left_at, &left);
+        }
     }
 
     fn heard(&mut self, index: usize, segment: &Segment<'_>, at: Time) {
@@ -336,7 +400,21 @@ impl<'s> Playing<'s> {
             .say(say, now())
             .map_err(|error| LabError::Other(error.to_string()))?;
         let frame = self.stage.frame(&packet);
-        timed(|| self.wire.send(&frame).map_err(from_kernel)).map(|((), at)| at)
+        let give_up = now() + PATIENCE;
+        loop {
+            let (sent, at) = timed(|| self.peers_wire.send(&frame).map_err(from_kernel))?;
+            if sent {
+                return Ok(at);
+            }
+            if at.to > give_up {
+                return Err(LabError::Other(
+                    "the cable took no frame: this host's backlog is full \
+                     (net.core.netdev_max_backlog)"
+                        .to_owned(),
+                ));
+            }
+            std::thread::yield_now();
+        }
     }
 
     // ---- the clock

@@ -57,8 +57,9 @@ pub enum Fact {
     QueueDrained,
     /// A probe of the right form came from the subject.
     Probe,
-    /// The subject made a probe and its own queue dropped it (`TCPKeepAlive`
-    /// of the namespace went up).
+    /// The subject made a probe and its own host dropped it: its queue
+    /// (`TCPKeepAlive` of the namespace went up), or the backlog behind the
+    /// cable (it left one end and did not arrive at the other).
     Dropped,
     /// A reset of the right form came from the subject.
     Abort,

@@ -23,7 +23,7 @@ const DATA: &[u8] = b"from the peer";
 const GAP: u32 = 5000;
 
 /// The peer's end of one connection.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct ScriptedPeer {
     here: SocketAddr,
     subject: SocketAddr,
@@ -128,6 +128,11 @@ impl ScriptedPeer {
             self.last_answer = Some(arrival);
         }
         !limited
+    }
+
+    /// What it would have made of a segment that did not arrive.
+    pub(crate) fn hear_in_vain(&self, segment: &Segment<'_>) -> Heard {
+        self.clone().hear(segment)
     }
 
     pub(crate) fn hear(&mut self, segment: &Segment<'_>) -> Heard {

@@ -75,11 +75,13 @@ struct Tally {
     timeouts: u32,
     soft_errors: u32,
     resets: u32,
+    congested: u32,
     latest_ms: u128,
 }
 
 impl Tally {
     fn count(&mut self, comparison: &Comparison) {
+        self.congested += u32::from(comparison.congested);
         for row in comparison.rows.iter().filter(|row| row.held) {
             let Some(measured) = row.measured else {
                 continue;
