@@ -543,6 +543,8 @@ impl<'s> Playing<'s> {
             Happening::QueueDrained => {
                 self.glance()?;
                 let ((), at) = timed(|| self.stage.stop_queue(false))?;
+                self.read_wire()?;
+                self.glance()?;
                 self.queue_full = None;
                 self.ends[index].note(at, Fact::QueueDrained);
             }
@@ -642,8 +644,11 @@ impl<'s> Playing<'s> {
         let to = now();
         // A queue that is full is a namespace's, and so is the count: such a
         // scenario has a namespace of its own.
-        for _ in before..made {
-            self.ends[0].note(Between { from, to }, Fact::Dropped);
+        let end = &mut self.ends[0];
+        let since = end.facts.iter().rev().take_while(|(at, _)| at.from >= from);
+        let came = since.filter(|(_, fact)| *fact == Fact::Probe).count() + end.left.len();
+        for _ in before + came as u64..made {
+            end.note(Between { from, to }, Fact::Dropped);
         }
         self.queue_full = Some((made, to));
         self.at(to + GLANCE, Task::Glance);

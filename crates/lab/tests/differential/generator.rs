@@ -7,8 +7,8 @@
 
 use std::time::Duration;
 use tcpalive_keepalive::{
-    Count, Errno, Happening, Hz, Opened, Options, Peer, Scenario, Seconds, SetOption, Sight,
-    Simulation, Step, Sysctl, Time, UserTimeout,
+    Count, Errno, Happening, Hz, Moment, Opened, Options, Peer, Reaction, Scenario, Seconds,
+    SetOption, Sight, Simulation, Step, Sysctl, Time, UserTimeout,
 };
 use tcpalive_lab::play::Part;
 
@@ -20,7 +20,7 @@ const NOISE: Duration = Duration::from_millis(60);
 /// How much later than asked for a draw must bear its events to be.
 const EVENT_NOISE_MS: u64 = 60;
 /// How often each draw is played in virtual time.
-const TRIALS: u32 = 120;
+const TRIALS: u32 = 200;
 
 /// Draws parts from a seed.
 pub(crate) struct Generator {
@@ -197,7 +197,7 @@ impl Draw<'_> {
                 ),
             };
             if state.allows(&what, scenario, at) {
-                state.after(&what);
+                state.after(&what, scenario.peer.reaction(at));
                 return what;
             }
         }
@@ -307,7 +307,7 @@ impl State {
 
     fn allows(&self, what: &Happening, scenario: &Scenario, at: Time) -> bool {
         let reaction = scenario.peer.reaction(at);
-        let answers = reaction == tcpalive_keepalive::Reaction::Answers;
+        let answers = reaction == Reaction::Answers;
         let soon = scenario.peer.rtt < Duration::from_millis(150);
         match what {
             Happening::ReceiveData
@@ -318,7 +318,7 @@ impl State {
                 !self.in_flight
                     && !self.shut_down
                     && (!self.timed || (*acked && soon))
-                    && (*acked || reaction != tcpalive_keepalive::Reaction::Resets || !self.timed)
+                    && (*acked || reaction != Reaction::Resets || !self.timed)
             }
             Happening::Shutdown | Happening::Close => {
                 !self.in_flight && !self.shut_down && (!self.timed || (answers && soon))
@@ -334,10 +334,13 @@ impl State {
         }
     }
 
-    fn after(&mut self, what: &Happening) {
+    fn after(&mut self, what: &Happening, reaction: Reaction) {
         match what {
             Happening::SendData { acked } => self.in_flight |= !acked,
-            Happening::Shutdown => self.shut_down = true,
+            Happening::Shutdown => {
+                self.shut_down = true;
+                self.in_flight |= reaction != Reaction::Answers;
+            }
             Happening::Close => self.closed = true,
             Happening::PeerCloses => self.peer_closed = true,
             Happening::Set(options) => {
@@ -369,30 +372,33 @@ fn has_one_prediction(scenario: &Scenario, random: &mut Random) -> bool {
         until: watched_until(scenario),
         ..scenario.clone()
     };
-    let predicted = sights(&watched, |_| Duration::ZERO);
-    let must = sights(scenario, |_| Duration::ZERO).len();
+    let predicted = seen(&watched, |_| Duration::ZERO);
+    let must = seen(scenario, |_| Duration::ZERO).len();
     let latest = |delay| Hz::DEBIAN.lateness(delay) + NOISE;
     (0..TRIALS).all(|trial| {
         let mut shifted = shifted(&watched, random);
         if trial % 4 == 0 {
             as_acks(&mut shifted);
         }
-        let seen = sights(&shifted, |delay| match trial {
+        let seen = seen(&shifted, |delay| match trial {
             0 => latest(delay),
             1 => Duration::ZERO,
-            _ => latest(delay) * random.one_of(&[0, 0, 25, 50, 75, 100, 100]) / 100,
+            _ => {
+                let most = random.one_of(&[0, 20, 100, 1000]);
+                latest(delay) * random.within(most / 2, most) as u32 / 1000
+            }
         });
         agree(&predicted, &seen, must)
     })
 }
 
-/// Whether what is seen is what was predicted, as far as it goes, and goes
-/// far enough. Of the tries of a full queue there may be fewer.
-fn agree(predicted: &[Sight], seen: &[Sight], must: usize) -> bool {
+/// Whether what is seen is what was predicted, never sooner, as far as it
+/// goes, and goes far enough. Of the tries of a full queue there may be fewer.
+fn agree(predicted: &[Moment], seen: &[Moment], must: usize) -> bool {
     let mut seen = seen.iter().peekable();
-    for (number, sight) in predicted.iter().enumerate() {
-        let next = seen.next_if_eq(&sight);
-        if next.is_none() && *sight != Sight::Dropped {
+    for (number, moment) in predicted.iter().enumerate() {
+        let next = seen.next_if(|seen| seen.what == moment.what && seen.at >= moment.at);
+        if next.is_none() && moment.what != Sight::Dropped {
             return seen.next().is_none() && number >= must;
         }
     }
@@ -424,7 +430,7 @@ fn as_acks(scenario: &mut Scenario) {
 }
 
 /// What is seen when each timer is as late as `late` says of its delay.
-fn sights(scenario: &Scenario, mut late: impl FnMut(Duration) -> Duration) -> Vec<Sight> {
+fn seen(scenario: &Scenario, mut late: impl FnMut(Duration) -> Duration) -> Vec<Moment> {
     let mut simulation = Simulation::new(scenario);
     let mut seen = Vec::new();
     let mut now = Time::ZERO;
@@ -440,6 +446,6 @@ fn sights(scenario: &Scenario, mut late: impl FnMut(Duration) -> Duration) -> Ve
             return seen;
         };
         now = at;
-        seen.extend(sight);
+        seen.extend(sight.map(|what| Moment { at, what }));
     }
 }
