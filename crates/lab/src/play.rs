@@ -44,15 +44,19 @@ pub struct Part {
     pub timestamps: bool,
     /// IPv6 in place of IPv4.
     pub ipv6: bool,
+    /// Whether the program reads what comes, at once.
+    pub reads: bool,
 }
 
 impl From<Scenario> for Part {
-    /// On IPv4 with timestamps, as most connections of Linux hosts are.
+    /// On IPv4 with timestamps, as most connections of Linux hosts are; the
+    /// program reads.
     fn from(scenario: Scenario) -> Self {
         Self {
             scenario,
             timestamps: true,
             ipv6: false,
+            reads: true,
         }
     }
 }

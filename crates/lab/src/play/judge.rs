@@ -126,10 +126,10 @@ impl Judge {
         self.pass_until(at.from);
         match fact {
             Fact::Happened(event) => self.happened(at, *event),
-            Fact::Data { outstanding } => {
+            Fact::UnreadData { outstanding } => {
                 // The kernel's fast path does not look at the acknowledgment
-                // of data that acknowledge nothing new; whether the fast path
-                // is taken depends on memory (`tcp_rcv_established`).
+                // of data that acknowledge nothing new; whether it is taken
+                // depends on memory (`tcp_rcv_established`).
                 let mut looked_at = self.lives.clone();
                 self.tell_all(Event::Data, at);
                 let ack = Event::Ack {

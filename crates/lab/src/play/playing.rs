@@ -585,8 +585,11 @@ impl<'s> Playing<'s> {
         let end = &mut self.ends[index];
         let outstanding = end.outstanding();
         match happening {
-            Happening::ReceiveData => end.note(at, Fact::Data { outstanding }),
-            Happening::ReceiveAck
+            Happening::ReceiveData if !end.part.reads => {
+                end.note(at, Fact::UnreadData { outstanding });
+            }
+            Happening::ReceiveData
+            | Happening::ReceiveAck
             | Happening::ReceiveGarbageProbe
             | Happening::ReceiveOutOfOrder => {
                 end.note(at, Fact::Happened(Event::Ack { outstanding }));
@@ -693,7 +696,7 @@ impl<'s> Playing<'s> {
         let Some(socket) = &end.socket else {
             return Ok(());
         };
-        if let News::Error(error) = subject::look(socket, events)? {
+        if let News::Error(error) = subject::look(socket, events, end.part.reads)? {
             let at = now();
             end.note(Between::exactly(at), Fact::Error(error));
             end.stop_watching(at + QUIET);

@@ -38,9 +38,11 @@ impl Between {
 pub enum Fact {
     /// What the machine is told as it is.
     Happened(Event),
-    /// In-order data reached the subject, acknowledging nothing new. Whether
-    /// the kernel looked at their acknowledgment is its own affair.
-    Data {
+    /// In-order data reached the subject, acknowledging nothing new, and
+    /// earlier data may wait unread. Then it is the kernel's own affair
+    /// whether it looks at their acknowledgment. Without unread data it does
+    /// ([`Event::Ack`]).
+    UnreadData {
         /// Whether anything of the subject's was in flight.
         outstanding: bool,
     },

@@ -54,6 +54,7 @@ impl Generator {
                     scenario,
                     timestamps: self.random.chance(70),
                     ipv6,
+                    reads: true,
                 };
             }
             self.turned_away += 1;
@@ -376,10 +377,7 @@ fn has_one_prediction(scenario: &Scenario, random: &mut Random) -> bool {
     let must = seen(scenario, |_| Duration::ZERO).len();
     let latest = |delay| Hz::DEBIAN.lateness(delay) + NOISE;
     (0..TRIALS).all(|trial| {
-        let mut shifted = shifted(&watched, random);
-        if trial % 4 == 0 {
-            as_acks(&mut shifted);
-        }
+        let shifted = shifted(&watched, random);
         let seen = seen(&shifted, |delay| match trial {
             0 => latest(delay),
             1 => Duration::ZERO,
@@ -418,15 +416,6 @@ fn shifted(scenario: &Scenario, random: &mut Random) -> Scenario {
     }
     shifted.peer.rtt += Duration::from_millis(random.within(0, EVENT_NOISE_MS / 2));
     shifted
-}
-
-/// Whether the kernel looks at the acknowledgment of data is not determined.
-fn as_acks(scenario: &mut Scenario) {
-    for step in &mut scenario.events {
-        if step.what == Happening::ReceiveData {
-            step.what = Happening::ReceiveAck;
-        }
-    }
 }
 
 /// What is seen when each timer is as late as `late` says of its delay.

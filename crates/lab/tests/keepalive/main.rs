@@ -1,7 +1,8 @@
 //! One behaviour of keep-alive a test, on the real kernel, each step held
 //! against the machine. These tests need root and fail without it.
 
-use tcpalive_keepalive::{Params, Peer, Scenario, Time};
+mod explore;
+use tcpalive_keepalive::{Happening, Opened, Params, Peer, Scenario, Sight, Step, Time};
 use tcpalive_lab::play::compare;
 
 #[test]
