@@ -1,7 +1,7 @@
 //! One scenario: what virtual time predicts beside what the kernel did.
 
 use super::judge::{Judgement, Seen, judge};
-use super::record::Record;
+use super::record::{Fact, Record};
 use super::scale::scaled;
 use super::{Part, play, ticks_per_second};
 use crate::error::{LabError, Result};
@@ -43,7 +43,7 @@ pub struct Comparison {
     pub hz: Hz,
     /// The steps, in their order.
     pub rows: Vec<Row>,
-    /// Whether the host dropped probes of its own accord: under load, a
+    /// Whether the host dropped packets of its own accord: under load, a
     /// processor's backlog behind the cable is full
     /// (`net.core.netdev_max_backlog`), and the kernel takes that for
     /// congestion. Then what was predicted need not come, and rows that were
@@ -60,11 +60,13 @@ impl Comparison {
     pub fn new(scenario: &Scenario, record: &Record, hz: Hz) -> Self {
         let judgement = judge(scenario, record, hz);
         let (rows, difference) = rows(scenario, &judgement, record.watched_until, hz);
-        let congested = rows.iter().any(|row| {
-            let dropped = |moment: &Moment| moment.what == Sight::Dropped;
-            row.measured.as_ref().is_some_and(dropped)
-                && !row.predicted.as_ref().is_some_and(dropped)
-        });
+        let lost = record.facts.iter().any(|(_, fact)| *fact == Fact::Lost);
+        let congested = lost
+            || rows.iter().any(|row| {
+                let dropped = |moment: &Moment| moment.what == Sight::Dropped;
+                row.measured.as_ref().is_some_and(dropped)
+                    && !row.predicted.as_ref().is_some_and(dropped)
+            });
         Self {
             scenario: scenario.clone(),
             scale: 1,

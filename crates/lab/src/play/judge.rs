@@ -155,6 +155,7 @@ impl Judge {
             Fact::Probe => self.fired(at, |sight| matches!(sight, Sight::Probe { .. })),
             Fact::Dropped => self.fired(at, |sight| sight == Sight::Dropped),
             Fact::Abort => self.fired(at, |sight| matches!(sight, Sight::Abort(_))),
+            Fact::Lost => {}
             Fact::SocketClosed => self.socket_closed = true,
             Fact::Error(error) => {
                 // The reset was dropped like everything else.

@@ -31,11 +31,11 @@ const STAGGER: Duration = Duration::from_millis(2);
 /// How long a handshake may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a connection is watched after its end.
-const QUIET: Duration = Duration::from_millis(300);
+const QUIET: Duration = Duration::from_millis(400);
 /// How often the count of probes is read while the queue is full.
 const GLANCE: Duration = Duration::from_millis(10);
-/// How long a packet may take through the cable.
-const UNDER_WAY: Duration = Duration::from_millis(400);
+/// How long a packet may take through the cable, on a host with much to do.
+const UNDER_WAY: Duration = Duration::from_millis(250);
 /// How soon a step is tried again for which there is no socket yet.
 const NOT_YET: Duration = Duration::from_millis(1);
 /// How long the loop sleeps at the most.
@@ -149,9 +149,12 @@ impl<'p> End<'p> {
         let exactly = Between::exactly(at);
         match self.peer.hear_in_vain(&segment) {
             Heard::Probe => self.note(exactly, Fact::Dropped),
-            Heard::Reset => self.note(exactly, Fact::Abort),
             Heard::Odd(what) => self.note(exactly, Fact::Odd(what)),
-            _ => {}
+            Heard::Reset => {
+                self.note(exactly, Fact::Abort);
+                self.note(exactly, Fact::Lost);
+            }
+            _ => self.note(exactly, Fact::Lost),
         }
     }
 
@@ -256,14 +259,6 @@ impl<'s> Playing<'s> {
             }
             self.wait()?;
         }
-        let now = now();
-        for end in &mut self.ends {
-            for (at, packet) in mem::take(&mut end.left) {
-                if now.since(at) > UNDER_WAY {
-                    end.dropped(at, &packet);
-                }
-            }
-        }
         let [left, arrived] = [&self.wire, &self.peers_wire].map(Wire::lost);
         match left.map_err(from_kernel)? + arrived.map_err(from_kernel)? {
             0 => Ok(()),
@@ -321,6 +316,15 @@ impl<'s> Playing<'s> {
         }
         for (index, at, packet) in arrived {
             self.arrived(index, at, &packet);
+        }
+        let now = now();
+        for end in &mut self.ends {
+            while let Some((at, _)) = end.left.front()
+                && now.since(*at) > UNDER_WAY
+                && let Some((at, packet)) = end.left.pop_front()
+            {
+                end.dropped(at, &packet);
+            }
         }
         Ok(())
     }

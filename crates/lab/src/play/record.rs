@@ -63,6 +63,8 @@ pub enum Fact {
     /// (`TCPKeepAlive` of the namespace went up), or the backlog behind the
     /// cable (it left one end and did not arrive at the other).
     Dropped,
+    /// The subject's host dropped something that was no probe.
+    Lost,
     /// A reset of the right form came from the subject.
     Abort,
     /// The program closed its socket: it is given no error any more.
