@@ -24,6 +24,7 @@ mod subject;
 
 pub use comparison::{Comparison, Row, compare};
 pub use judge::{Judgement, judge};
+pub use playing::watched;
 pub use record::Record;
 pub use scale::{ScaleError, scaled};
 

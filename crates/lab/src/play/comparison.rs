@@ -161,7 +161,7 @@ fn row(predicted: Option<&Moment>, seen: Option<&Seen>, hz: Hz) -> Row {
             .map(|predicted| predicted.what)
             .or_else(|| seen.what.first().copied());
         what.map(|what| Moment {
-            at: seen.at.from,
+            at: seen.at.to,
             what,
         })
     });

@@ -15,7 +15,7 @@ use std::mem;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
-use tcpalive_keepalive::{Event, Happening, Opened, Reaction, Time};
+use tcpalive_keepalive::{Event, Happening, Opened, Reaction, Scenario, Time};
 use tcpalive_kernel::wire::Wire;
 use tcpalive_segment::Segment;
 
@@ -31,11 +31,11 @@ const STAGGER: Duration = Duration::from_millis(2);
 /// How long a handshake may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a connection is watched after its end.
-const QUIET: Duration = Duration::from_millis(400);
+const QUIET: Duration = Duration::from_millis(600);
 /// How often the count of probes is read while the queue is full.
 const GLANCE: Duration = Duration::from_millis(10);
 /// How long a packet may take through the cable, on a host with much to do.
-const UNDER_WAY: Duration = Duration::from_millis(250);
+const UNDER_WAY: Duration = Duration::from_millis(400);
 /// How soon a step is tried again for which there is no socket yet.
 const NOT_YET: Duration = Duration::from_millis(1);
 /// How long the loop sleeps at the most.
@@ -80,7 +80,16 @@ struct End<'p> {
     watched_until: Option<Time>,
     facts: Vec<(Between, Fact)>,
     /// Packets that left the subject and were not seen at the peer so far.
-    left: VecDeque<(Time, Vec<u8>)>,
+    left: VecDeque<Left>,
+}
+
+/// A packet that left the subject.
+struct Left {
+    at: Time,
+    packet: Vec<u8>,
+    /// What the peer made of it at that time: it may say more before the
+    /// packet arrives.
+    heard: Heard,
 }
 
 impl<'p> End<'p> {
@@ -131,8 +140,11 @@ impl<'p> End<'p> {
         }
     }
 
-    fn stop_watching(&mut self, at: Time) {
-        self.watched_until = self.watched_until.map(|until| until.min(at));
+    /// The connection ended: a little later all is known about it.
+    fn ended(&mut self, at: Time) {
+        if !self.is_over(at) {
+            self.watched_until = Some(at + QUIET);
+        }
     }
 
     fn is_over(&self, now: Time) -> bool {
@@ -142,12 +154,9 @@ impl<'p> End<'p> {
     /// A packet left the subject and was dropped on the way: the processor's
     /// backlog behind the cable was full. The kernel knows that at once, as
     /// of a full queue.
-    fn dropped(&mut self, at: Time, packet: &[u8]) {
-        let Ok(segment) = Segment::parse(packet) else {
-            return;
-        };
-        let exactly = Between::exactly(at);
-        match self.peer.hear_in_vain(&segment) {
+    fn dropped(&mut self, left: Left) {
+        let exactly = Between::exactly(left.at);
+        match left.heard {
             Heard::Probe => self.note(exactly, Fact::Dropped),
             Heard::Odd(what) => self.note(exactly, Fact::Odd(what)),
             Heard::Reset => {
@@ -161,6 +170,15 @@ impl<'p> End<'p> {
     fn rtt(&self) -> Duration {
         self.part.scenario.peer.rtt
     }
+}
+
+/// Until when a connection is watched if it does not end: an eighth longer
+/// than its scenario, as that is how late the kernel's timers are, and most of
+/// a second.
+#[must_use]
+pub fn watched(scenario: &Scenario) -> Time {
+    let until = scenario.until.since_origin();
+    Time::from_origin(until + until / 8 + QUIET)
 }
 
 /// What is to be done at a time.
@@ -312,18 +330,19 @@ impl<'s> Playing<'s> {
         // In this order: what is seen to arrive is then known to have left.
         let arrived = self.read(&self.peers_wire)?;
         for (index, at, packet) in self.read(&self.wire)? {
-            self.ends[index].left.push_back((at, packet));
+            let end = &mut self.ends[index];
+            if let Ok(segment) = Segment::parse(&packet) {
+                let heard = end.peer.expect(&segment);
+                end.left.push_back(Left { at, packet, heard });
+            }
         }
         for (index, at, packet) in arrived {
             self.arrived(index, at, &packet);
         }
         let now = now();
         for end in &mut self.ends {
-            while let Some((at, _)) = end.left.front()
-                && now.since(*at) > UNDER_WAY
-                && let Some((at, packet)) = end.left.pop_front()
-            {
-                end.dropped(at, &packet);
+            while let Some(left) = end.left.pop_front_if(|left| now.since(left.at) > UNDER_WAY) {
+                end.dropped(left);
             }
         }
         Ok(())
@@ -348,25 +367,30 @@ impl<'s> Playing<'s> {
         Ok(packets)
     }
 
-    /// A packet reached the peer. Those that left before it did not.
+    /// A packet reached the peer. Packets overtake each other: each processor
+    /// has a backlog of its own.
     fn arrived(&mut self, index: usize, at: Time, packet: &[u8]) {
         let end = &mut self.ends[index];
-        while let Some((left_at, left)) = end.left.pop_front() {
-            if left == packet && at.since(left_at) < UNDER_WAY {
-                if let Ok(segment) = Segment::parse(packet) {
-                    self.heard(index, &segment, left_at);
-                }
-                return;
-            }
-            end.dropped(left_at, &left);
+        let position = end
+            .left
+            .iter()
+            .position(|left| left.packet == packet && at.since(left.at) < UNDER_WAY);
+        if let Some(left) = position.and_then(|position| end.left.remove(position))
+            && let Ok(segment) = Segment::parse(packet)
+        {
+            let heard = match left.heard {
+                expected @ (Heard::Probe | Heard::Reset | Heard::Odd(_)) => expected,
+                _ => end.peer.hear(&segment),
+            };
+            self.heard(index, heard, left.at);
         }
     }
 
-    fn heard(&mut self, index: usize, segment: &Segment<'_>, at: Time) {
+    fn heard(&mut self, index: usize, heard: Heard, at: Time) {
         let end = &mut self.ends[index];
         let rtt = end.rtt();
         let exactly = Between::exactly(at);
-        let reply = match end.peer.hear(segment) {
+        let reply = match heard {
             Heard::Syn => Some(Task::Say(index, Say::SynAck)),
             Heard::SynAck => Some(Task::Say(index, Say::Ack)),
             Heard::Probe => {
@@ -384,14 +408,14 @@ impl<'s> Playing<'s> {
                 .then_some(Task::Say(index, Say::Ack)),
             Heard::Reset => {
                 end.note(exactly, Fact::Abort);
-                end.stop_watching(at + QUIET);
+                end.ended(at);
                 None
             }
             Heard::Odd(what) => {
                 end.note(exactly, Fact::Odd(what));
                 None
             }
-            Heard::Ack | Heard::Retransmission => None,
+            Heard::Ack | Heard::NothingNew => None,
         };
         if let Some(task) = reply {
             self.at(at + rtt, task);
@@ -471,7 +495,7 @@ impl<'s> Playing<'s> {
         if say == Say::Reset {
             end.note(at, Fact::Happened(Event::Reset));
             if end.socket.is_none() {
-                end.stop_watching(at.to + QUIET);
+                end.ended(at.to);
             }
             return Ok(());
         }
@@ -489,8 +513,7 @@ impl<'s> Playing<'s> {
         let scenario = &end.part.scenario;
         end.established = Some(at);
         end.initial = end.peer.acknowledged();
-        let until = scenario.until.since_origin();
-        end.watched_until = Some(at.to + until + until / 8 + 2 * QUIET);
+        end.watched_until = Some(at.to + watched(scenario).since_origin());
         let steps: Vec<Duration> = scenario
             .events
             .iter()
@@ -703,7 +726,7 @@ impl<'s> Playing<'s> {
         if let News::Error(error) = subject::look(socket, events, end.part.reads)? {
             let at = now();
             end.note(Between::exactly(at), Fact::Error(error));
-            end.stop_watching(at + QUIET);
+            end.ended(at);
         }
         Ok(())
     }

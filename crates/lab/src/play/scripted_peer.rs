@@ -48,8 +48,8 @@ pub(crate) enum Heard {
     Probe,
     /// Data or FIN that were not seen before.
     New,
-    /// Data or FIN again.
-    Retransmission,
+    /// Data or FIN again, or before what comes first.
+    NothingNew,
     /// An ACK without more.
     Ack,
     Reset,
@@ -130,8 +130,8 @@ impl ScriptedPeer {
         !limited
     }
 
-    /// What it would have made of a segment that did not arrive.
-    pub(crate) fn hear_in_vain(&self, segment: &Segment<'_>) -> Heard {
+    /// What it will make of a segment that has just left, if that arrives.
+    pub(crate) fn expect(&self, segment: &Segment<'_>) -> Heard {
         self.clone().hear(segment)
     }
 
@@ -172,10 +172,8 @@ impl ScriptedPeer {
         if segment.sequence() == self.rcv_nxt {
             self.rcv_nxt = end;
             Heard::New
-        } else if sequence::before(segment.sequence(), self.rcv_nxt) {
-            Heard::Retransmission
         } else {
-            Heard::Odd(format!("data that leave a gap: {}", self.relative(segment)))
+            Heard::NothingNew
         }
     }
 

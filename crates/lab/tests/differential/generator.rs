@@ -10,7 +10,7 @@ use tcpalive_keepalive::{
     Count, Errno, Happening, Hz, Moment, Opened, Options, Peer, Reaction, Scenario, Seconds,
     SetOption, Sight, Simulation, Step, Sysctl, Time, UserTimeout,
 };
-use tcpalive_lab::play::Part;
+use tcpalive_lab::play::{self, Part};
 
 /// Between events: more than an answer and the subject's delayed ACK take. (A
 /// peer's empty probe is acceptable while such an ACK is pending.)
@@ -370,7 +370,7 @@ fn cut_after_the_end(scenario: &mut Scenario) {
 
 fn has_one_prediction(scenario: &Scenario, random: &mut Random) -> bool {
     let watched = Scenario {
-        until: watched_until(scenario),
+        until: play::watched(scenario) + NOISE,
         ..scenario.clone()
     };
     let predicted = seen(&watched, |_| Duration::ZERO);
@@ -390,23 +390,26 @@ fn has_one_prediction(scenario: &Scenario, random: &mut Random) -> bool {
     })
 }
 
+/// Whether something that was seen then is what was predicted for then: not
+/// sooner, and no later than lateness adds up to. (The worst there is are
+/// intervals just above 2 s, which are late by a quarter of a second each.)
+/// Else the same thing happened for another reason.
+pub(crate) fn is_in_time(predicted: Time, seen: Time) -> bool {
+    let most = predicted.since_origin() * 17 / 100 + Duration::from_millis(400);
+    seen >= predicted && seen.since(predicted) <= most
+}
+
 /// Whether what is seen is what was predicted, never sooner, as far as it
 /// goes, and goes far enough. Of the tries of a full queue there may be fewer.
 fn agree(predicted: &[Moment], seen: &[Moment], must: usize) -> bool {
     let mut seen = seen.iter().peekable();
     for (number, moment) in predicted.iter().enumerate() {
-        let next = seen.next_if(|seen| seen.what == moment.what && seen.at >= moment.at);
+        let next = seen.next_if(|seen| seen.what == moment.what && is_in_time(moment.at, seen.at));
         if next.is_none() && moment.what != Sight::Dropped {
             return seen.next().is_none() && number >= must;
         }
     }
     seen.next().is_none()
-}
-
-/// As long as the play watches at the least.
-fn watched_until(scenario: &Scenario) -> Time {
-    let until = scenario.until.since_origin();
-    Time::from_origin(until + until / 8 + Duration::from_millis(500))
 }
 
 fn shifted(scenario: &Scenario, random: &mut Random) -> Scenario {
@@ -423,13 +426,21 @@ fn seen(scenario: &Scenario, mut late: impl FnMut(Duration) -> Duration) -> Vec<
     let mut simulation = Simulation::new(scenario);
     let mut seen = Vec::new();
     let mut now = Time::ZERO;
-    let mut armed = None;
+    let mut deadline = None;
+    let mut fires = None;
     loop {
-        if simulation.timer() != armed {
-            if let Some(at) = simulation.timer() {
-                simulation.delay_timer(late(at.since(now)));
+        if simulation.timer() != fires {
+            let asked = simulation.timer();
+            if let Some(at) = asked {
+                // Set anew to the same tick, it stays in its bucket.
+                let delay = match fires {
+                    Some(fires) if asked == deadline => fires.since(at),
+                    _ => late(at.since(now)),
+                };
+                simulation.delay_timer(delay);
             }
-            armed = simulation.timer();
+            deadline = asked;
+            fires = simulation.timer();
         }
         let Some((at, sight)) = simulation.advance() else {
             return seen;

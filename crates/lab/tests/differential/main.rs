@@ -28,6 +28,18 @@ fn the_kernel_does_what_the_machine_says() {
     for (number, (part, record)) in parts.iter().zip(&records).enumerate() {
         let comparison = Comparison::new(&part.scenario, record, hz);
         tally.count(&comparison);
+        let late = comparison.rows.iter().find(|row| {
+            let times = row.predicted.zip(row.measured);
+            row.held
+                && times.is_some_and(|(predicted, measured)| {
+                    !generator::is_in_time(predicted.at, measured.at + hz.tick())
+                })
+        });
+        if let Some(row) = late.filter(|_| !comparison.congested) {
+            failures.push(format!(
+                "scenario {number} of seed {seed}: lateness adds up to more than it can: {row:?}\n{part:?}"
+            ));
+        }
         if let Some(disagreement) = &comparison.disagreement {
             failures.push(format!(
                 "scenario {number} of seed {seed}: {disagreement}\n{part:?}\n{}",
