@@ -14,6 +14,7 @@
 //! * [`scale`]: long scenarios made short.
 
 pub mod comparison;
+mod end;
 pub mod judge;
 mod playing;
 pub mod record;
@@ -23,8 +24,8 @@ mod stage;
 mod subject;
 
 pub use comparison::{Comparison, Row, compare};
+pub use end::watched;
 pub use judge::{Judgement, judge};
-pub use playing::watched;
 pub use record::Record;
 pub use scale::{ScaleError, scaled};
 
@@ -120,7 +121,7 @@ fn grouped(parts: &[Part]) -> Vec<Vec<usize>> {
             !wants_own_namespace(&part.scenario)
                 && !wants_own_namespace(&first.scenario)
                 && first.scenario.sysctl == part.scenario.sysctl
-                && group.len() < playing::CAPACITY
+                && group.len() < end::CAPACITY
         });
         match shared {
             Some(group) => group.push(index),

@@ -2,36 +2,27 @@
 //! wire, programs at their sockets, and the clock.
 
 use super::Part;
+use super::end::{End, Left, PEER_PORTS, watched};
 use super::record::{Between, Fact, Record};
-use super::scripted_peer::{Heard, Say, ScriptedPeer, icmp_of};
-use super::stage::{PEER, SUBJECT, Stage, from_kernel, write_sysctls};
+use super::scripted_peer::{Heard, Say, icmp_of};
+use super::stage::{Stage, from_kernel, write_sysctls};
 use super::subject::{self, News};
 use crate::error::{Doing, LabError, Result};
 use crate::night::Interrupt;
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::time::{ClockId, clock_gettime};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::mem;
-use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
-use tcpalive_keepalive::{Event, Happening, Opened, Reaction, Scenario, Time};
+use tcpalive_keepalive::{Event, Happening, Opened, Reaction, Time};
 use tcpalive_kernel::wire::Wire;
 use tcpalive_segment::Segment;
-
-/// The peer's port of the first connection.
-const PEER_PORTS: u16 = 10_000;
-/// The subject's port of the first connection that it accepts.
-const LISTENER_PORTS: u16 = 30_000;
-/// Connections of one stage: as many as there are ports between the two.
-pub(super) const CAPACITY: usize = 20_000;
 
 /// From one connection's beginning to the next one's.
 const STAGGER: Duration = Duration::from_millis(2);
 /// How long a handshake may take.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long a connection is watched after its end.
-const QUIET: Duration = Duration::from_millis(600);
 /// How often the count of probes is read while the queue is full.
 const GLANCE: Duration = Duration::from_millis(10);
 /// How long a packet may take through the cable, on a host with much to do.
@@ -55,130 +46,6 @@ fn timed<T>(action: impl FnOnce() -> Result<T>) -> Result<(T, Between)> {
     let from = now();
     let result = action()?;
     Ok((result, Between { from, to: now() }))
-}
-
-/// One connection.
-struct End<'p> {
-    part: &'p Part,
-    peer: ScriptedPeer,
-    peer_address: SocketAddr,
-    listener_address: SocketAddr,
-    listener: Option<OwnedFd>,
-    socket: Option<OwnedFd>,
-    /// The subject's first sequence number after its SYN's.
-    initial: u32,
-    /// Sequence numbers that the program used, a FIN included.
-    written: u32,
-    /// Data that the peer will not acknowledge were sent.
-    stuck: bool,
-    /// What the subject sends next is met with a reset.
-    resets_new: bool,
-    /// The program sent a FIN; whether it kept the socket.
-    fin: Option<bool>,
-    peer_closed: bool,
-    established: Option<Between>,
-    watched_until: Option<Time>,
-    facts: Vec<(Between, Fact)>,
-    /// Packets that left the subject and were not seen at the peer so far.
-    left: VecDeque<Left>,
-}
-
-/// A packet that left the subject.
-struct Left {
-    at: Time,
-    packet: Vec<u8>,
-    /// What the peer made of it at that time: it may say more before the
-    /// packet arrives.
-    heard: Heard,
-}
-
-impl<'p> End<'p> {
-    fn new(part: &'p Part, number: u16) -> Self {
-        let family = usize::from(part.ipv6);
-        let address = |text: &str, port| SocketAddr::new(text.parse::<IpAddr>().unwrap(), port);
-        let peer_address = address(PEER[family], PEER_PORTS + number);
-        let listener_address = address(SUBJECT[family], LISTENER_PORTS + number);
-        Self {
-            part,
-            peer: ScriptedPeer::new(peer_address, listener_address, part.timestamps),
-            peer_address,
-            listener_address,
-            listener: None,
-            socket: None,
-            initial: 0,
-            written: 0,
-            stuck: false,
-            resets_new: false,
-            fin: None,
-            peer_closed: false,
-            established: None,
-            watched_until: None,
-            facts: Vec::new(),
-            left: VecDeque::new(),
-        }
-    }
-
-    fn outstanding(&self) -> bool {
-        !self.peer.all_acknowledged(self.written, self.initial)
-    }
-
-    fn note(&mut self, at: Between, fact: Fact) {
-        self.facts.push((at, fact));
-    }
-
-    /// How the peer meets something that was sent at this time.
-    fn reaction(&self, at: Time) -> Reaction {
-        let origin = self.established.map_or(at, |established| established.from);
-        let at = Time::from_origin(at.since(origin));
-        self.part.scenario.peer.reaction(at)
-    }
-
-    /// TIME_WAIT, or the end of LAST_ACK.
-    fn closed_by_both(&mut self, at: Between) {
-        if self.peer_closed && self.fin.is_some() && !self.outstanding() {
-            self.note(at, Fact::Happened(Event::Closed));
-        }
-    }
-
-    /// The connection ended: a little later all is known about it.
-    fn ended(&mut self, at: Time) {
-        if !self.is_over(at) {
-            self.watched_until = Some(at + QUIET);
-        }
-    }
-
-    fn is_over(&self, now: Time) -> bool {
-        self.watched_until.is_some_and(|until| until <= now)
-    }
-
-    /// A packet left the subject and was dropped on the way: the processor's
-    /// backlog behind the cable was full. The kernel knows that at once, as
-    /// of a full queue.
-    fn dropped(&mut self, left: Left) {
-        let exactly = Between::exactly(left.at);
-        match left.heard {
-            Heard::Probe => self.note(exactly, Fact::Dropped),
-            Heard::Odd(what) => self.note(exactly, Fact::Odd(what)),
-            Heard::Reset => {
-                self.note(exactly, Fact::Abort);
-                self.note(exactly, Fact::Lost);
-            }
-            _ => self.note(exactly, Fact::Lost),
-        }
-    }
-
-    fn rtt(&self) -> Duration {
-        self.part.scenario.peer.rtt
-    }
-}
-
-/// Until when a connection is watched if it does not end: an eighth longer
-/// than its scenario, as that is how late the kernel's timers are, and most of
-/// a second.
-#[must_use]
-pub fn watched(scenario: &Scenario) -> Time {
-    let until = scenario.until.since_origin();
-    Time::from_origin(until + until / 8 + QUIET)
 }
 
 /// What is to be done at a time.

@@ -316,10 +316,7 @@ impl State {
             | Happening::ReceiveOutOfOrder => !self.peer_closed,
             Happening::PeerCloses => !self.peer_closed && !self.in_flight,
             Happening::SendData { acked } => {
-                !self.in_flight
-                    && !self.shut_down
-                    && (!self.timed || (*acked && soon))
-                    && (*acked || reaction != Reaction::Resets || !self.timed)
+                !self.in_flight && !self.shut_down && (!self.timed || (*acked && soon))
             }
             Happening::Shutdown | Happening::Close => {
                 !self.in_flight && !self.shut_down && (!self.timed || (answers && soon))
