@@ -13,8 +13,8 @@ use tcpalive_keepalive::{Event, Reaction, Scenario, Time};
 /// The peer's port of the first connection.
 pub(super) const PEER_PORTS: u16 = 10_000;
 /// The subject's port of the first connection that it accepts.
-const LISTENER_PORTS: u16 = 30_000;
-/// Connections of one stage: as many as there are ports between the two.
+const LISTENER_PORTS: u16 = 10_000;
+/// Connections of one stage: as many as there are ports below the ephemeral ones.
 pub(super) const CAPACITY: usize = 20_000;
 /// How long a connection is watched after its end.
 const QUIET: Duration = Duration::from_millis(600);
