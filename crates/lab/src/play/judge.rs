@@ -433,7 +433,7 @@ fn told(action: Action) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tcpalive_keepalive::{Params, Peer};
+    use tcpalive_keepalive::{Params, Peer, Seconds, SetOption};
 
     const HZ: Hz = Hz::DEBIAN;
 
@@ -548,6 +548,19 @@ mod tests {
         let failure = judgement.failure.unwrap();
         assert!(failure.contains("an abort with ETIMEDOUT"), "{failure}");
         assert_eq!(judgement.seen.len(), 2);
+    }
+
+    #[test]
+    fn timer_set_anew_to_the_same_tick_may_keep_its_coarse_bucket() {
+        let idle = SetOption::Idle(Seconds::new(2).unwrap());
+        let record = record(&[
+            (1900, Fact::Happened(Event::Set(idle))),
+            (2300, Fact::Probe),
+            (3320, Fact::Probe),
+            (4340, Fact::Abort),
+            (4340, error(Errno::ETIMEDOUT)),
+        ]);
+        assert_eq!(judge(&scenario(), &record, HZ).failure, None);
     }
 
     #[test]
