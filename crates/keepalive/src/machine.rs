@@ -86,8 +86,14 @@ pub enum Event {
         outstanding: bool,
     },
     /// In-order data came (`tcp_event_data_recv`): resets the clock, not the
-    /// count. Data that come with an acceptable acknowledgment are an
-    /// [`Event::Ack`], too, unless the kernel's fast path skipped it.
+    /// count.
+    ///
+    /// Data nearly always are an [`Event::Ack`], too. The kernel looks at
+    /// their acknowledgment unless it acknowledges nothing new *and* the
+    /// socket has memory left over for them from unread data
+    /// (`tcp_rcv_established`: `skb->truesize > sk->sk_forward_alloc` takes
+    /// the slow path, to `tcp_ack`). A program that has read everything has
+    /// had that memory taken back (`sk_mem_uncharge`).
     Data,
     /// The program gave data, or a FIN, to send: something is outstanding
     /// until an [`Event::Ack`] says otherwise.

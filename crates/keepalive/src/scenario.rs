@@ -113,7 +113,8 @@ pub struct Step {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Happening {
-    /// In-order data come from the peer, acknowledging nothing new.
+    /// In-order data come from the peer, acknowledging nothing new, and the
+    /// program reads them. Like an ACK they reset clock and count.
     ReceiveData,
     /// An acceptable ACK comes from the peer, acknowledging nothing new.
     ReceiveAck,

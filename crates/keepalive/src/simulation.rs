@@ -250,8 +250,10 @@ impl<'a> Simulation<'a> {
     fn step(&mut self, step: &Step) -> Option<Sight> {
         let now = step.at;
         match &step.what {
-            Happening::ReceiveData => self.handle(Event::Data, now),
-            Happening::ReceiveAck
+            // Data take the kernel's slow path, which looks at their
+            // acknowledgment, when the program has read all that came before.
+            Happening::ReceiveData
+            | Happening::ReceiveAck
             | Happening::ReceiveGarbageProbe
             | Happening::ReceiveOutOfOrder => self.acked(now),
             // `tcp_validate_incoming` and `tcp_ack` turn these away.
