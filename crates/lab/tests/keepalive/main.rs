@@ -6,5 +6,6 @@ mod clock_and_count;
 mod ends;
 mod host;
 mod linux_peer;
+mod page;
 mod scene;
 mod setsockopt;
