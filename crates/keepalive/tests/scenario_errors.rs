@@ -105,6 +105,10 @@ fn values_of_another_type_name_line_and_field() {
             "until = 9\n[event]\nat = 5\n",
             "line 2: event: invalid type: map, expected a sequence",
         ),
+        (
+            "until = 9\n[peer]\nrtt = 1\nrtt = 2\n",
+            "line 4: peer.rtt: duplicate key",
+        ),
     ];
     for (text, expected) in cases {
         assert_eq!(wrong(text).to_string(), expected, "{text}");

@@ -146,10 +146,12 @@ impl Reading<'_> {
             .replace("expected i64", "expected a whole number");
         ScenarioError {
             line: error.span().map_or(0, |span| self.line(span.start)),
-            field: match message.starts_with("invalid type") {
-                true => error.span().and_then(|span| self.field_at(span.start)),
+            field: match message.as_str() {
+                text if text.starts_with("invalid type") || text == "duplicate key" => {
+                    error.span().and_then(|span| self.field_at(span.start))
+                }
                 // Other messages name the field, or there is none.
-                false => None,
+                _ => None,
             },
             message,
         }
