@@ -124,7 +124,7 @@ impl<Id> Engine<Id> {
     /// Takes a connection that is established now.
     ///
     /// # Panics
-    /// Beyond [`Wheel::MAX_TIMERS`] connections (2³¹).
+    /// Beyond [`Wheel::MAX_TIMERS`] connections (2³⁰).
     pub fn insert(&mut self, id: Id, options: Options, now: Time) -> Key {
         let key = self.insert_connecting(id, options);
         self.handle(key, Event::Established, now);
@@ -135,13 +135,13 @@ impl<Id> Engine<Id> {
     /// [`Event::Established`] says when.
     ///
     /// # Panics
-    /// Beyond [`Wheel::MAX_TIMERS`] connections (2³¹).
+    /// Beyond [`Wheel::MAX_TIMERS`] connections (2³⁰).
     pub fn insert_connecting(&mut self, id: Id, options: Options) -> Key {
         let machine = Machine::connecting(options);
         self.len += 1;
         let Some(slot) = self.free else {
             let slot = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
-            assert!(slot < Wheel::MAX_TIMERS, "more than 2^31 connections");
+            assert!(slot < Wheel::MAX_TIMERS, "more than 2^30 connections");
             let generation = 0;
             let entry = Entry::Taken { generation, id };
             self.slots.push(Slot { machine, entry });

@@ -208,7 +208,9 @@ impl Machine {
             }
             Event::Set(option) => self.set(option, now, sysctl),
             Event::LocalCongestion => {
-                self.probes_out = self.probes_out.wrapping_sub(1);
+                // Whoever answered an earlier probe meanwhile has reset the
+                // count: below zero it would be 255, and a living peer dead.
+                self.probes_out = self.probes_out.saturating_sub(1);
                 Action::Arm(now + CONGESTION_RETRY)
             }
             Event::SoftError(error) => {

@@ -191,15 +191,8 @@ impl Rules {
                 rtt: self.rtt,
                 longest: Seconds::MAX.duration() / ROUND_TRIPS,
             })?;
-        if let Some(wished) = self.detect_within
-            && !self.detects_in_time(&least)
-        {
-            return Err(Impossible::TooFast {
-                wished,
-                at_least: up_to_tenths(detection(&least.timing(), self.hz)),
-                rtt: self.rtt,
-            });
-        }
+        // The way first: no other detection time would mend it, while the one
+        // that is named for a wish too fast must do.
         if let Some(after) = self.idle_timeout
             && !self.keeps_the_way_open(&least)
         {
@@ -208,6 +201,15 @@ impl Rules {
             return Err(Impossible::ForgetsTooSoon {
                 after,
                 at_least: up_to_tenths(share.max(self.quiet_after_a_loss(&least))),
+                rtt: self.rtt,
+            });
+        }
+        if let Some(wished) = self.detect_within
+            && !self.detects_in_time(&least)
+        {
+            return Err(Impossible::TooFast {
+                wished,
+                at_least: up_to_tenths(detection(&least.timing(), self.hz)),
                 rtt: self.rtt,
             });
         }
@@ -526,6 +528,32 @@ mod tests {
         };
         let text = wish.plan().unwrap_err().to_string();
         assert!(text.contains("8191.75s"), "{text}");
+    }
+
+    /// The detection time that was called possible was not, for the way forgot
+    /// too soon as well.
+    #[test]
+    fn a_detection_time_that_is_called_possible_is_possible() {
+        let mut wish = Wish {
+            detect_within: Some(Duration::from_secs(5)),
+            idle_timeouts: &[IdleTimeout {
+                after: Duration::from_secs(60),
+                refreshed_by_probes: true,
+            }],
+            rtt: Duration::from_secs(30),
+            ..Wish::default()
+        };
+        let error = wish.plan().unwrap_err();
+        assert!(
+            matches!(error, Impossible::ForgetsTooSoon { .. }),
+            "{error}"
+        );
+        wish.rtt = Duration::from_secs(3);
+        let Err(Impossible::TooFast { at_least, .. }) = wish.plan() else {
+            panic!("5 s are too fast for round trips of 3 s");
+        };
+        wish.detect_within = Some(at_least);
+        assert_eq!(wish.plan().map(|_| ()), Ok(()));
     }
 
     #[test]

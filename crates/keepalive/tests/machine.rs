@@ -61,7 +61,7 @@ fn the_largest_sysctl_count_is_reached_before_it_wraps() {
 }
 
 #[test]
-fn a_congested_probe_is_taken_back_even_at_the_wrap() {
+fn a_congested_probe_is_taken_back() {
     let mut machine = machine("1/1/9");
     let now = Time::from_secs(1);
     assert!(matches!(
@@ -184,5 +184,23 @@ fn the_end_of_time_is_no_overflow() {
             probes_out: 1,
             next: Time::MAX
         }
+    );
+}
+
+/// The count went below zero, to 255, and the next fire ended the connection.
+#[test]
+fn a_drop_that_is_told_after_an_answer_does_not_end_a_living_connection() {
+    let mut machine = machine("10/5/3");
+    let now = Time::from_secs(10);
+    let probed = machine.on_timer(now, &SYSCTL);
+    assert!(matches!(probed, Action::Probe { probes_out: 1, .. }));
+    // The peer spoke between the probe's making and the error of its sending.
+    let _ = machine.handle(Event::Ack { outstanding: false }, now, &SYSCTL);
+    let _ = machine.handle(Event::LocalCongestion, now, &SYSCTL);
+    assert_eq!(machine.probes_out(), 0);
+    let probed = machine.on_timer(Time::from_secs(20), &SYSCTL);
+    assert!(
+        matches!(probed, Action::Probe { probes_out: 1, .. }),
+        "{probed:?}"
     );
 }

@@ -57,7 +57,7 @@ fn errors_name_line_and_field() {
         ),
         (
             "until = 9\n[[event]]\nat = 5\nkind = \"receive-ack\"\nidle = 3\n",
-            "line 4: event.idle: receive-ack does not take idle",
+            "line 5: event.idle: receive-ack does not take idle",
         ),
         (
             "until = 9\n[[event]]\nat = 5\nkind = \"set\"\n",
@@ -70,6 +70,44 @@ fn errors_name_line_and_field() {
         (
             "until = 9\n[[event]]\nat = 5\nkind = \"icmp-error\"\nerror = \"EHOST\"\n",
             "line 5: event.error: expected a name such as EHOSTUNREACH, not \"EHOST\"",
+        ),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(wrong(text).to_string(), expected, "{text}");
+    }
+}
+
+/// The TOML reader's own errors tell the place, and Rust's types, alone.
+#[test]
+fn values_of_another_type_name_line_and_field() {
+    let cases = [
+        (
+            "until = \"soon\"\n",
+            "line 1: until: invalid type: string \"soon\", expected a number",
+        ),
+        (
+            "until = 10.0\r\n[ keepalive ] # on\r\n  enabled = 1\r\n",
+            "line 3: keepalive.enabled: invalid type: integer `1`, expected a boolean",
+        ),
+        (
+            "until = 10.0\n[keepalive]\ncount = 3.0",
+            "line 3: keepalive.count: invalid type: floating point `3.0`, expected a whole number",
+        ),
+        (
+            "until = 10.0\npeer.rtt = true\n",
+            "line 2: peer.rtt: invalid type: boolean `true`, expected a number",
+        ),
+        (
+            "until = 9\n[peer]\nrtt = 1\n[[event]]\nat = \"5\"\nkind = \"set\"\n",
+            "line 5: event.at: invalid type: string \"5\", expected a number",
+        ),
+        (
+            "until = 9\n[event]\nat = 5\n",
+            "line 2: event: invalid type: map, expected a sequence",
+        ),
+        (
+            "until = 9\n[peer]\nrtt = 1\nrtt = 2\n",
+            "line 4: peer.rtt: duplicate key",
         ),
     ];
     for (text, expected) in cases {

@@ -97,10 +97,10 @@ struct PeerTable {
 struct Event {
     at: Spanned<f64>,
     kind: Spanned<String>,
-    acked: Option<bool>,
+    acked: Option<Spanned<bool>>,
     error: Option<Spanned<String>>,
     quotes: Option<Spanned<String>>,
-    enabled: Option<bool>,
+    enabled: Option<Spanned<bool>>,
     idle: Option<Spanned<f64>>,
     interval: Option<Spanned<f64>>,
     count: Option<Spanned<i64>>,
@@ -139,10 +139,40 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     fn syntax(&self, error: &toml::de::Error) -> ScenarioError {
+        let message = error
+            .message()
+            .trim()
+            .replace("expected f64", "expected a number")
+            .replace("expected i64", "expected a whole number");
         ScenarioError {
             line: error.span().map_or(0, |span| self.line(span.start)),
-            field: None,
-            message: error.message().trim().to_string(),
+            field: match message.as_str() {
+                text if text.starts_with("invalid type") || text == "duplicate key" => {
+                    error.span().and_then(|span| self.field_at(span.start))
+                }
+                // Other messages name the field, or there is none.
+                _ => None,
+            },
+            message,
+        }
+    }
+
+    /// The table and key of the line that a value stands in, as they are
+    /// written there: the parser tells only where the value is.
+    fn field_at(&self, offset: usize) -> Option<String> {
+        let end = self.text.get(offset..)?.find('\n');
+        let through = self
+            .text
+            .get(..end.map_or(self.text.len(), |end| offset + end))?;
+        let header = through.lines().rev().map(str::trim_start);
+        let table = header
+            .filter(|line| line.starts_with('['))
+            .find_map(|line| line.trim_start_matches('[').split(']').next())
+            .map(str::trim);
+        let key = through.lines().next_back()?.split_once('=');
+        match (table, key.map(|(key, _)| key.trim())) {
+            (Some(table), Some(key)) => Some(format!("{table}.{key}")),
+            (table, key) => key.or(table).map(String::from),
         }
     }
 
@@ -235,7 +265,7 @@ impl Reading<'_> {
             "receive-old-ack" => Happening::ReceiveOldAck,
             "receive-future-ack" => Happening::ReceiveFutureAck,
             "send-data" => Happening::SendData {
-                acked: fields.acked.unwrap_or(true),
+                acked: fields.acked.as_ref().is_none_or(|acked| *acked.get_ref()),
             },
             "set" => self.set(event)?,
             "sysctl" => {
@@ -278,24 +308,30 @@ impl Reading<'_> {
             }
         };
         let given = [
-            ("acked", fields.acked.is_some()),
-            ("error", fields.error.is_some()),
-            ("quotes", fields.quotes.is_some()),
-            ("enabled", fields.enabled.is_some()),
-            ("idle", fields.idle.is_some()),
-            ("interval", fields.interval.is_some()),
-            ("count", fields.count.is_some()),
-            ("user_timeout", fields.user_timeout.is_some()),
-            ("time", fields.time.is_some()),
-            ("probes", fields.probes.is_some()),
+            ("acked", fields.acked.as_ref().map(Spanned::span)),
+            ("error", fields.error.as_ref().map(Spanned::span)),
+            ("quotes", fields.quotes.as_ref().map(Spanned::span)),
+            ("enabled", fields.enabled.as_ref().map(Spanned::span)),
+            ("idle", fields.idle.as_ref().map(Spanned::span)),
+            ("interval", fields.interval.as_ref().map(Spanned::span)),
+            ("count", fields.count.as_ref().map(Spanned::span)),
+            (
+                "user_timeout",
+                fields.user_timeout.as_ref().map(Spanned::span),
+            ),
+            ("time", fields.time.as_ref().map(Spanned::span)),
+            ("probes", fields.probes.as_ref().map(Spanned::span)),
         ];
-        for (field, _) in given.iter().filter(|(_, given)| *given) {
-            if !taken.contains(field) {
+        for (field, place) in &given {
+            if let Some(place) = place
+                && !taken.contains(field)
+            {
                 let message = format!("{kind} does not take {field}");
-                return Err(self.error(&fields.kind, &format!("event.{field}"), message));
+                let place = Spanned::new(place.clone(), ());
+                return Err(self.error(&place, &format!("event.{field}"), message));
             }
         }
-        if matches!(kind, "set" | "sysctl") && !given.iter().any(|(_, given)| *given) {
+        if matches!(kind, "set" | "sysctl") && !given.iter().any(|(_, place)| place.is_some()) {
             let message = format!("{kind} needs one of {} at least", taken.join(", "));
             return Err(self.error(&fields.kind, "event.kind", message));
         }
@@ -305,8 +341,8 @@ impl Reading<'_> {
     fn set(&self, event: &Spanned<Event>) -> Result<Happening, ScenarioError> {
         let fields = event.get_ref();
         let mut options = Vec::new();
-        if let Some(enabled) = fields.enabled {
-            options.push(SetOption::KeepAlive(enabled));
+        if let Some(enabled) = &fields.enabled {
+            options.push(SetOption::KeepAlive(*enabled.get_ref()));
         }
         if let Some(idle) = &fields.idle {
             options.push(SetOption::Idle(self.seconds(idle, "event.idle")?));

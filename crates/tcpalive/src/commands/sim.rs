@@ -68,6 +68,10 @@ pub struct Args {
 /// # Errors
 /// See [`Failure`].
 pub fn run(args: &Args, presentation: Presentation) -> Result<Found, Failure> {
+    if args.files.iter().filter(|file| is_stdin(file)).count() > 1 {
+        let message = "- is given more than once: standard input holds one scenario";
+        return Err(Failure::Usage(message.to_owned()));
+    }
     // All are read before anything is printed.
     let scenarios: Vec<(String, Scenario)> = args
         .files
@@ -171,15 +175,22 @@ fn is_stdin(file: &Path) -> bool {
 }
 
 fn read(file: &Path) -> Result<Scenario, Failure> {
-    let (shown, text) = if is_stdin(file) {
-        let mut text = String::new();
-        let read = io::stdin().lock().read_to_string(&mut text);
-        ("standard input".to_owned(), read.map(|_| text))
+    let (shown, bytes) = if is_stdin(file) {
+        let mut bytes = Vec::new();
+        let read = io::stdin().lock().read_to_end(&mut bytes);
+        ("standard input".to_owned(), read.map(|_| bytes))
     } else {
-        (file.display().to_string(), fs::read_to_string(file))
+        (file.display().to_string(), fs::read(file))
     };
-    let text =
-        text.map_err(|error| Failure::Usage(format!("reading the scenario {shown}: {error}")))?;
-    Scenario::from_toml(&text)
+    let bytes =
+        bytes.map_err(|error| Failure::Usage(format!("reading the scenario {shown}: {error}")))?;
+    let text = str::from_utf8(&bytes).map_err(|error| {
+        let valid = &bytes[..error.valid_up_to()];
+        let line = 1 + valid.iter().filter(|byte| **byte == b'\n').count();
+        Failure::Usage(format!(
+            "the scenario {shown}: line {line}: not text: a scenario is UTF-8"
+        ))
+    })?;
+    Scenario::from_toml(text)
         .map_err(|error| Failure::Usage(format!("the scenario {shown}: {error}")))
 }

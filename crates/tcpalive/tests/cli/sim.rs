@@ -159,6 +159,25 @@ fn a_scenario_that_is_none_is_wrong_usage_with_its_place() {
     );
 }
 
+/// The second one read nothing, and an empty scenario was complained of.
+#[test]
+fn standard_input_is_read_once() {
+    let ended = sim_stdin(&["-"], ARTICLE_TEST_3);
+    assert_eq!((ended.code, ended.stdout.as_str()), (2, ""));
+    assert!(ended.stderr.contains("more than once"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_scenario_that_is_no_text_is_told_with_its_line() {
+    let file = std::env::temp_dir().join(format!("tcpalive-no-text-{}", std::process::id()));
+    std::fs::write(&file, b"until = 10\n# \xff\n").unwrap();
+    let ended = tcpalive(&["sim", "--json", file.to_str().unwrap()]);
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!((ended.code, ended.stdout.as_str()), (2, ""));
+    let expected = "line 2: not text: a scenario is UTF-8";
+    assert!(ended.stderr.contains(expected), "{}", ended.stderr);
+}
+
 #[test]
 fn a_drawing_that_cannot_be_written_is_a_failure() {
     let ended = tcpalive(&[
