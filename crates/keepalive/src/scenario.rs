@@ -132,7 +132,8 @@ pub enum Happening {
     /// The program sends data.
     SendData {
         /// Whether the peer acknowledges them, one round trip later. If not,
-        /// they stay in flight for good.
+        /// they stay in flight for good, lost on the way each time that they
+        /// are sent again: not even a peer that resets gets them.
         acked: bool,
     },
     /// The program sets options, in this order.

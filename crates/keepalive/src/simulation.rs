@@ -262,14 +262,10 @@ impl<'a> Simulation<'a> {
             }
             Happening::SendData { acked } => {
                 self.handle(Event::Send, now);
-                let back = now + self.scenario.peer.rtt;
                 if *acked {
-                    self.arrives(back, Arrival::DataAcked);
+                    self.arrives(now + self.scenario.peer.rtt, Arrival::DataAcked);
                 } else {
                     self.stuck = true;
-                    if self.scenario.peer.reaction(now) == Reaction::Resets {
-                        self.arrives(back, Arrival::Reset);
-                    }
                 }
                 None
             }

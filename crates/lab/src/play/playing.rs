@@ -416,7 +416,6 @@ impl<'s> Playing<'s> {
                     end.peer.will_acknowledge(DATA.len() as u32);
                 } else {
                     end.stuck = true;
-                    end.resets_new = end.reaction(now()) == Reaction::Resets;
                 }
                 let ((), at) = timed(|| subject::send(socket, DATA))?;
                 end.written += DATA.len() as u32;
