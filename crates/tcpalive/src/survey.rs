@@ -126,7 +126,7 @@ pub struct Cgroups {
 }
 
 impl Cgroups {
-    fn read() -> Self {
+    pub(crate) fn read() -> Self {
         Self {
             paths: CgroupPaths::read(),
             of_processes: HashMap::new(),
