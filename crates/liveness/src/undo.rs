@@ -104,14 +104,6 @@ impl UndoFile {
         let folder = self.path.parent().filter(|it| !it.as_os_str().is_empty());
         File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
     }
-
-    /// Takes the file away: nothing was changed.
-    ///
-    /// # Errors
-    /// When it cannot be removed.
-    pub fn discard(self) -> io::Result<()> {
-        std::fs::remove_file(&self.path)
-    }
 }
 
 const VERSION: u32 = 1;
@@ -276,7 +268,7 @@ fn parse(text: &str, this_boot: &str) -> Result<Vec<Noted>, Bad> {
     let mut has_head = false;
     for (number, line) in (1..).zip(text.split_inclusive('\n')) {
         let bad = |what: String| Bad::Line(number, what);
-        let parsed: Line = match serde_json::from_str(line) {
+        let parsed: Line = match serde_json::from_str(line.trim_end()) {
             Ok(parsed) => parsed,
             // All sockets are on disk before the first is changed: what was
             // being written when the writer was killed is not needed.

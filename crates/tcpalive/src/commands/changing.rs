@@ -48,6 +48,10 @@ pub fn change_selected(
     let begin = Instant::now();
     let selected = selection.resolve()?;
     let stop = stop_flag()?;
+    if let Some(path) = how.undo_file.as_deref().filter(|path| path.exists()) {
+        // It is made when it is known what to note; this is known now.
+        return Err(not_made(path, &io::ErrorKind::AlreadyExists.into()));
+    }
     let mut survey = Survey::open(source)?;
     let setter = setter(&survey.sweeper)?;
     survey.look_around(true)?;
@@ -92,7 +96,9 @@ pub fn change_selected(
     }
 
     let mut undo_file = match &how.undo_file {
-        Some(path) if !how.dry_run => Some(create(path)?),
+        Some(path) if !how.dry_run => {
+            Some(UndoFile::create(path).map_err(|error| not_made(path, &error))?)
+        }
         _ => None,
     };
     if undo_file.is_none() && !how.dry_run && !planned.is_empty() {
@@ -119,18 +125,16 @@ pub fn change_selected(
     Ok(Found::Nothing)
 }
 
-fn create(path: &Path) -> Result<UndoFile, Failure> {
-    UndoFile::create(path).map_err(|error| {
-        let what = if error.kind() == io::ErrorKind::AlreadyExists {
-            "it is there already, and may be needed: name another file".to_owned()
-        } else {
-            error.to_string()
-        };
-        Failure::Usage(format!(
-            "making the undo file {}: {what}; nothing was changed",
-            path.display()
-        ))
-    })
+fn not_made(path: &Path, error: &io::Error) -> Failure {
+    let what = if error.kind() == io::ErrorKind::AlreadyExists {
+        "it is there already, and may be needed: name another file".to_owned()
+    } else {
+        error.to_string()
+    };
+    Failure::Usage(format!(
+        "making the undo file {}: {what}; nothing was changed",
+        path.display()
+    ))
 }
 
 /// What sets options.
