@@ -168,11 +168,19 @@ impl Planned {
     fn change(&self) -> Change {
         Change {
             cookie: self.connection.cookie,
+            inode: self.connection.inode,
             before: self.before,
             after: self.after,
             count_in_force: in_force(&self.after, &self.sysctls).count,
         }
     }
+}
+
+/// Whether keep-alive options mean anything in this state, or to those that a
+/// listener accepts.
+#[must_use]
+pub fn takes_options(state: State) -> bool {
+    state.answers_keepalive() || state == State::Listen
 }
 
 /// Why options must not be given to a socket at any moment, if so.
@@ -183,7 +191,7 @@ pub fn obstacle(
     after: &Options,
     sysctls: &KeepaliveSysctls,
 ) -> Option<Left> {
-    if !(state.answers_keepalive() || state == State::Listen) {
+    if !takes_options(state) {
         return Some(Left::State(state));
     }
     if !after.enabled || before == after {
@@ -242,7 +250,7 @@ pub enum ChangeError {
 #[derive(Debug)]
 pub struct Changer<'a> {
     /// Sets them.
-    pub setter: &'a Setter,
+    pub setter: Setter<'a>,
     /// The namespaces of the sockets.
     pub namespaces: &'a [Namespace],
     /// Where what was there is noted before anything is changed.
@@ -281,16 +289,16 @@ impl Changer<'_> {
                 .iter()
                 .filter(|one| one.namespace == index)
                 .collect();
-            if here.is_empty() {
+            let Some(first) = here.first() else {
                 continue;
-            }
+            };
             if stop.load(Ordering::Relaxed) {
                 return Ok(());
             }
             let changes: Vec<Change> = here.iter().map(|one| one.change()).collect();
-            let outcomes = setter.set(namespace, &changes, dry_run)?;
+            let outcomes = setter.set(namespace, &first.sysctls, &changes, dry_run)?;
             for (one, outcome) in here.into_iter().zip(outcomes) {
-                let result = fate(one, outcome);
+                let result = fate(one.connection.state, outcome);
                 if let (Err(_), Some(file)) = (&result, undo_file.as_deref_mut()) {
                     file.note_left(one, &result);
                 }
@@ -312,18 +320,30 @@ fn sync(file: &mut UndoFile) -> Result<(), ChangeError> {
     })
 }
 
-fn fate(one: &Planned, outcome: Outcome) -> Result<(), Left> {
+/// Why a socket in this state was left alone, unless it was changed.
+fn fate(state: State, outcome: Outcome) -> Result<(), Left> {
     Err(match outcome {
         Outcome::Changed => return Ok(()),
-        Outcome::Gone => Left::Gone,
-        Outcome::OtherOptions(now) => Left::Changed(now),
-        Outcome::OtherState => Left::State(one.connection.state),
-        Outcome::NoOwner => Left::NoOwner,
-        Outcome::Unanswered(probes) => Left::Unanswered(probes),
-        Outcome::Retransmitting => Left::Retransmitting,
-        Outcome::WindowClosed => Left::WindowClosed,
-        Outcome::Failed(error, now) => Left::Failed(error, now),
+        outcome => Left::from_outcome(state, outcome),
     })
+}
+
+impl Left {
+    /// Why options of a socket in this state cannot be known.
+    #[must_use]
+    pub fn from_outcome(state: State, outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Gone => Self::Gone,
+            Outcome::OtherOptions(now) => Self::Changed(now),
+            Outcome::Changed | Outcome::OtherState => Self::State(state),
+            Outcome::NoOwner => Self::NoOwner,
+            Outcome::Unreachable(why) => Self::Unreachable(why),
+            Outcome::Unanswered(probes) => Self::Unanswered(probes),
+            Outcome::Retransmitting => Self::Retransmitting,
+            Outcome::WindowClosed => Self::WindowClosed,
+            Outcome::Failed(error, now) => Self::Failed(error, now),
+        }
+    }
 }
 
 #[cfg(test)]

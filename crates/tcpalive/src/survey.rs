@@ -126,7 +126,7 @@ pub struct Cgroups {
 }
 
 impl Cgroups {
-    pub(crate) fn read() -> Self {
+    fn read() -> Self {
         Self {
             paths: CgroupPaths::read(),
             of_processes: HashMap::new(),

@@ -11,12 +11,15 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 use tcpalive_connections::{Connection, KeepAlive, View};
+use tcpalive_keepalive::Options;
 use tcpalive_kernel::netns::Namespace;
 use tcpalive_kernel::owners::Owners;
 use tcpalive_kernel::setopt::Setter;
-use tcpalive_kernel::sweep::Sweeper;
+use tcpalive_kernel::sweep::{Sweeper, Swept};
 use tcpalive_kernel::sysctl::KeepaliveSysctls;
-use tcpalive_liveness::enable::{ChangeError, Changer, Left, Planned, Wanted, in_force, obstacle};
+use tcpalive_liveness::enable::{
+    ChangeError, Changer, Left, Planned, Wanted, in_force, obstacle, takes_options,
+};
 use tcpalive_liveness::undo::UndoFile;
 
 /// Bytes of JSON that are gathered before they are written.
@@ -53,7 +56,6 @@ pub fn change_selected(
         return Err(not_made(path, &io::ErrorKind::AlreadyExists.into()));
     }
     let mut survey = Survey::open(source)?;
-    let setter = setter(&survey.sweeper)?;
     survey.look_around(true)?;
     let Survey {
         sweeper,
@@ -61,6 +63,8 @@ pub fn change_selected(
         owners,
         cgroups,
     } = &mut survey;
+    let owners = &*owners;
+    let setter = setter(sweeper, owners)?;
     let mut output = Output::new(presentation, how.dry_run);
     let mut planned = Vec::new();
     for (index, namespace) in namespaces.iter().enumerate() {
@@ -72,9 +76,12 @@ pub fn change_selected(
             if written.is_err() || !selected.contains(&view) {
                 return;
             }
-            let Some(before) = swept.options() else {
-                written = output.skipped(&view, None, &Left::State(connection.state));
-                return;
+            let before = match options(swept, setter, &sysctls) {
+                Ok(before) => before,
+                Err(left) => {
+                    written = output.skipped(&view, None, &left);
+                    return;
+                }
             };
             let after = wanted.of(&before);
             let values = in_force(&before, &sysctls);
@@ -105,7 +112,7 @@ pub fn change_selected(
         say("what was there is not noted, and cannot be restored: --undo-file FILE notes it");
     }
     let ended = output.make(
-        &setter,
+        setter,
         namespaces,
         undo_file.as_mut(),
         &stop,
@@ -116,6 +123,13 @@ pub fn change_selected(
     let shown = how.undo_file.as_deref().filter(|_| !how.dry_run);
     output.finish(shown, begin)?;
     ended?;
+    if output.unreachable > 0 && output.unreachable == output.report.totals.selected() {
+        return Err(Failure::NotAllowed(
+            "no selected connection can be reached: it needs BPF, or the right to trace the processes that hold them. \
+             Run it as root; `tcpalive doctor` says what is missing"
+                .into(),
+        ));
+    }
     if let (Some(file), false) = (&undo_file, presentation.json) {
         say(&format!(
             "`tcpalive undo {}` restores what was there",
@@ -137,20 +151,38 @@ fn not_made(path: &Path, error: &io::Error) -> Failure {
     ))
 }
 
-/// What sets options.
+/// What sets options: the BPF iterator, or without BPF the descriptors of the
+/// processes that hold the sockets.
 ///
 /// # Errors
-/// When the survey was opened with another backend than BPF, or the kernel
-/// or this user's rights do not reach.
-pub fn setter(sweeper: &Sweeper) -> Result<Setter, Failure> {
-    match sweeper {
-        Sweeper::Bpf(sweeper) => Ok(Setter::open(sweeper.clock().hz())?),
-        Sweeper::SockDiag(_) => Err(Failure::NotAllowed(
-            "setting options of other programs' sockets needs the BPF backend. Run it as root on a kernel with BTF, \
-             without --backend netlink; `tcpalive doctor` says what is missing"
-                .into(),
-        )),
+/// When the kernel cannot.
+pub fn setter<'a>(sweeper: &Sweeper, owners: &'a Owners) -> Result<Setter<'a>, Failure> {
+    Ok(match sweeper {
+        Sweeper::Bpf(sweeper) => Setter::by_bpf(sweeper.clock().hz())?,
+        Sweeper::SockDiag(_) => Setter::by_descriptors(owners),
+    })
+}
+
+/// The options that a socket has of its own, or why they are not known.
+///
+/// # Errors
+/// Why it must be left alone.
+pub fn options(
+    swept: &Swept<'_>,
+    setter: Setter<'_>,
+    sysctls: &KeepaliveSysctls,
+) -> Result<Options, Left> {
+    let connection = &swept.connection;
+    let state = connection.state;
+    if let Some(options) = swept.options() {
+        return Ok(options);
     }
+    if !takes_options(state) {
+        return Err(Left::State(state));
+    }
+    setter
+        .read(connection.inode, connection.cookie, sysctls)
+        .map_err(|outcome| Left::from_outcome(state, outcome))
 }
 
 /// A connection with what belongs to it.
@@ -174,6 +206,7 @@ pub struct Output {
     /// What was done so far.
     pub report: ChangeReport,
     buffer: Vec<u8>,
+    unreachable: u64,
 }
 
 impl Output {
@@ -185,6 +218,7 @@ impl Output {
             dry_run,
             report: ChangeReport::default(),
             buffer: Vec::new(),
+            unreachable: 0,
         }
     }
 
@@ -196,7 +230,7 @@ impl Output {
     #[expect(clippy::too_many_arguments, reason = "one call each by three commands")]
     pub fn make(
         &mut self,
-        setter: &Setter,
+        setter: Setter<'_>,
         namespaces: &[Namespace],
         undo_file: Option<&mut UndoFile>,
         stop: &AtomicBool,
@@ -281,6 +315,7 @@ impl Output {
         left: &Left,
     ) -> io::Result<()> {
         let failed = matches!(left, Left::Failed(..));
+        self.unreachable += u64::from(matches!(left, Left::Unreachable(_)));
         if !self.presentation.json {
             self.report.skipped(view, failed, &left.reason());
             return Ok(());

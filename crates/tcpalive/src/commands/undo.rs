@@ -1,16 +1,14 @@
 //! `tcpalive undo`: what connections had before `enable` or `disable`.
 
-use super::changing::{Output, setter, view};
+use super::changing::{Output, options, setter, view};
 use super::probing::stop_flag;
-use crate::cli::{Failure, Found, Presentation};
-use crate::survey::{Cgroups, find_namespaces, open_sweeper};
+use crate::cli::{Failure, Found, Presentation, SourceArgs};
+use crate::survey::Survey;
 use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 use std::time::Instant;
 use tcpalive_connections::{Selection, State};
-use tcpalive_kernel::netns::Scope;
-use tcpalive_kernel::sweep::BackendChoice;
 use tcpalive_kernel::sysctl::KeepaliveSysctls;
 use tcpalive_liveness::enable::{Left, Planned, in_force};
 use tcpalive_liveness::undo::{self, Noted, UndoError, WayBack};
@@ -41,6 +39,8 @@ pub struct Args {
     /// Change nothing, only say what would be changed
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    source: SourceArgs,
 }
 
 /// Gives back what was there.
@@ -51,11 +51,16 @@ pub fn run(args: &Args, presentation: Presentation) -> Result<Found, Failure> {
     let begin = Instant::now();
     let noted = undo::read(&args.file).map_err(refused)?;
     let stop = stop_flag()?;
-    let namespaces = find_namespaces(&Scope::All, true)?;
-    let mut sweeper = open_sweeper(BackendChoice::Bpf)?;
-    let setter = setter(&sweeper)?;
-    let owners = sweeper.owners()?;
-    let mut cgroups = Cgroups::read();
+    let mut survey = Survey::open(&args.source)?;
+    survey.look_around(true)?;
+    let Survey {
+        sweeper,
+        namespaces,
+        owners,
+        cgroups,
+    } = &mut survey;
+    let owners = &*owners;
+    let setter = setter(sweeper, owners)?;
 
     let mut output = Output::new(presentation, args.dry_run);
     let mut planned = Vec::new();
@@ -73,18 +78,25 @@ pub fn run(args: &Args, presentation: Presentation) -> Result<Found, Failure> {
             let connection = &swept.connection;
             let key = (connection.netns, connection.cookie);
             // In TIME-WAIT the connection has left its options behind.
-            let (Some(one), Some(now)) = (missing.get(&key), swept.options()) else {
-                return;
-            };
-            if matches!(connection.state, State::Close | State::TimeWait) || written.is_err() {
+            let ended = matches!(connection.state, State::Close | State::TimeWait);
+            if ended || written.is_err() {
                 return;
             }
-            let one = *one;
-            missing.remove(&key);
+            let Some(one) = missing.remove(&key) else {
+                return;
+            };
+            let now = match options(swept, setter, &sysctls) {
+                Ok(now) => now,
+                Err(left) => {
+                    let view = view(connection, owners, cgroups);
+                    written = output.skipped(&view, None, &left);
+                    return;
+                }
+            };
             match one.way_back(&now, &sysctls) {
                 WayBack::Already => output.report.totals.unchanged += 1,
                 WayBack::Changed => {
-                    let view = view(connection, &owners, &mut cgroups);
+                    let view = view(connection, owners, cgroups);
                     let values = in_force(&now, &sysctls);
                     written = output.skipped(&view, Some(&values), &Left::Changed(now));
                 }
@@ -109,12 +121,12 @@ pub fn run(args: &Args, presentation: Presentation) -> Result<Found, Failure> {
         .map(|one| ((one.netns, one.cookie), one))
         .collect();
     let ended = output.make(
-        &setter,
-        &namespaces,
+        setter,
+        namespaces,
         None,
         &stop,
         &planned,
-        (&owners, &mut cgroups),
+        (owners, cgroups),
         &|one| {
             let key = (one.connection.netns, one.connection.cookie);
             by_cookie

@@ -349,3 +349,64 @@ fn what_a_socket_does_not_take_is_wrong_usage() {
         assert!(ended.stderr.contains(bad[0]), "{ended:?}");
     }
 }
+
+#[test]
+fn without_bpf_descriptors_of_the_holders_are_used() {
+    let (_lab, a, b) = two_hosts("descriptors");
+    let pairs = connect(&a, &b, 2);
+    let netlink = ["--backend", "netlink"];
+    let port = pairs[0].client.local_addr().unwrap().port();
+    let filter = format!("remote.port = {port}");
+    SockRef::from(&pairs[0].server).set_keepalive(true).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("undo");
+    let file = file.to_str().unwrap();
+    let values = ["--idle", "60s", "--interval", "10s", "--count", "5"];
+    let more = [&filter, "--user-timeout", "5m", "--undo-file", file];
+    let arguments = [&netlink[..], &values, &more].concat();
+    let objects = done(&b, "enable", &arguments);
+    assert_eq!(objects.len(), 1);
+    assert_eq!(objects[0]["before"]["from"], "sysctl");
+    assert_eq!(options(&pairs[0].server), (true, 60, 10, 5, 300_000));
+    assert_eq!(options(&pairs[1].server), UNTOUCHED);
+
+    let undone = tcpalive(&[&["undo", "--json", file][..], &netlink].concat());
+    assert_eq!(undone.summary()["changed"], 1, "{undone:?}");
+    assert_eq!(options(&pairs[0].server), (true, 7200, 75, 9, 0));
+}
+
+#[test]
+fn without_bpf_unanswered_probes_and_closed_windows_are_seen_too() {
+    let (_lab, a, b) = two_hosts("guards");
+    let netlink = ["--backend", "netlink"];
+    let timeout = ["--user-timeout", "5s", "--idle", "1s", "--interval", "1s"];
+    let mut pairs = connect(&a, &b, 1);
+    pairs[0].server.set_nonblocking(true).unwrap();
+    let block = [0; 1 << 16];
+    wait_until("a closed window", || {
+        while pairs[0].server.write(&block).is_ok() {}
+        let found = only(&b);
+        found["unacked_bytes"] == 0 && found["unsent_bytes"].as_u64().unwrap() > 0
+    });
+    let objects = done(&b, "enable", &[&netlink[..], &timeout].concat());
+    assert_eq!(skipped(&objects[0]), "window-closed");
+    assert_eq!(options(&pairs[0].server), UNTOUCHED);
+    drop(pairs);
+
+    let pairs = connect(&a, &b, 1);
+    let params = socket2::TcpKeepalive::new()
+        .with_time(Duration::from_secs(1))
+        .with_interval(Duration::from_secs(1))
+        .with_retries(100);
+    SockRef::from(&pairs[0].server)
+        .set_tcp_keepalive(&params)
+        .unwrap();
+    let cable = faults::cut(&a, "10.9.1.2").unwrap();
+    wait_until("two unanswered probes", || {
+        only(&b)["probes_out"].as_u64().unwrap() >= 2
+    });
+    let objects = done(&b, "enable", &[&netlink[..], &["--count", "2"]].concat());
+    assert_eq!(skipped(&objects[0]), "unanswered-probes");
+    assert_eq!(options(&pairs[0].server), (true, 1, 1, 100, 0));
+    cable.undo().unwrap();
+}
