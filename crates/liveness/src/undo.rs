@@ -371,23 +371,32 @@ impl Noted {
     }
 
     /// What it had; where it followed a sysctl and was given a value, the
-    /// sysctl's, or the nearest that a socket takes.
+    /// sysctl's, or the highest that a socket takes. A sysctl below 1 is not
+    /// followed down to 1, which would end connections for one lost answer:
+    /// the socket keeps what it was given.
     fn target(&self, sysctls: &KeepaliveSysctls) -> Options {
         let (before, after) = (&self.before, &self.after);
-        let nearest = |value: i64, highest: u32| value.clamp(1, i64::from(highest)) as u32;
-        let seconds = |sysctl| Seconds::new(nearest(sysctl, 32_767));
-        let count = |sysctl| Count::new(nearest(sysctl, 127));
+        let present = |sysctl: i64, highest: u32| {
+            (sysctl > 0).then(|| u32::try_from(sysctl).unwrap_or(highest).min(highest))
+        };
+        let seconds = |given: Seconds, sysctl| {
+            present(sysctl, 32_767)
+                .and_then(Seconds::new)
+                .unwrap_or(given)
+        };
+        let count =
+            |given: Count, sysctl| present(sysctl, 127).and_then(Count::new).unwrap_or(given);
         Options {
             enabled: before.enabled,
             idle: before
                 .idle
-                .or_else(|| after.idle.and_then(|_| seconds(sysctls.time_s))),
+                .or_else(|| after.idle.map(|it| seconds(it, sysctls.time_s))),
             interval: before
                 .interval
-                .or_else(|| after.interval.and_then(|_| seconds(sysctls.interval_s))),
+                .or_else(|| after.interval.map(|it| seconds(it, sysctls.interval_s))),
             count: before
                 .count
-                .or_else(|| after.count.and_then(|_| count(sysctls.probes))),
+                .or_else(|| after.count.map(|it| count(it, sysctls.probes))),
             user_timeout: before.user_timeout,
         }
     }
@@ -404,4 +413,73 @@ fn now() -> f64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0.0, |since| since.as_millis() as f64 / 1000.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tcpalive_keepalive::Params;
+
+    fn values(text: &str, enabled: bool) -> Options {
+        let params: Params = text.parse().unwrap();
+        Options {
+            enabled,
+            ..params.into()
+        }
+    }
+
+    fn noted(before: Options, after: Options) -> Noted {
+        Noted {
+            netns: 1,
+            cookie: 1,
+            local: "10.9.1.1:1".parse().unwrap(),
+            remote: "10.9.1.2:2".parse().unwrap(),
+            before,
+            after,
+        }
+    }
+
+    #[test]
+    fn own_values_come_back_whatever_the_sysctls_are() {
+        let (before, after) = (values("100/20/3/1s", false), values("60/10/5", true));
+        let noted = noted(before, after);
+        let sysctls = KeepaliveSysctls::LINUX;
+        assert_eq!(noted.way_back(&after, &sysctls), WayBack::Restore(before));
+        assert_eq!(noted.way_back(&before, &sysctls), WayBack::Already);
+        let later = values("61/10/5", true);
+        assert_eq!(noted.way_back(&later, &sysctls), WayBack::Changed);
+        assert!(noted.no_longer_follows().is_empty());
+    }
+
+    #[test]
+    fn what_followed_a_sysctl_gets_its_value_unless_that_is_none_for_a_socket() {
+        let after = values("60/10/5", true);
+        let noted = noted(Options::default(), after);
+        for (sysctls, expected) in [
+            ([7200, 75, 9], "7200/75/9"),
+            ([i64::MAX, 0, 255], "32767/10/127"),
+            ([40_000, 32_767, 0], "32767/32767/5"),
+            ([-1, 0, 0], "60/10/5"),
+        ] {
+            let [time_s, interval_s, probes] = sysctls;
+            let sysctls = KeepaliveSysctls {
+                time_s,
+                interval_s,
+                probes,
+            };
+            let target = values(expected, false);
+            assert_eq!(noted.way_back(&after, &sysctls), WayBack::Restore(target));
+            assert_eq!(noted.way_back(&target, &sysctls), WayBack::Already);
+        }
+        assert_eq!(noted.no_longer_follows(), ["idle", "interval", "count"]);
+    }
+
+    #[test]
+    fn what_was_not_set_goes_on_following() {
+        let noted = noted(Options::default(), Options::ON);
+        let sysctls = KeepaliveSysctls::LINUX;
+        let way = noted.way_back(&Options::ON, &sysctls);
+        assert_eq!(way, WayBack::Restore(Options::default()));
+        assert!(noted.no_longer_follows().is_empty());
+    }
 }

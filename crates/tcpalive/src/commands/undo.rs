@@ -28,8 +28,8 @@ Undoing twice does no harm.
 
 One thing cannot be undone: a value that followed the sysctl of its network namespace and was
 set follows it no longer, since Linux does not let go of a value that was set. It gets the
-value that the sysctl has now, and that is said. (Where `enable` was given no values, nothing
-is lost.) The file holds for this boot of this host.
+value that the sysctl has now (32767 s and 127 at most; below 1 it keeps what it was given),
+and that is said. Where `enable` was given no values, nothing is lost. The file holds for this boot of this host.
 
 Exit codes: 0 done (what was left alone is said); 2 wrong usage or bad input; 3 this host or
 user does not allow it; 4 failed or was stopped midway.")]
