@@ -156,6 +156,45 @@ struct tcpalive_condemned {
 	__s64 error;		/* what bpf_sock_destroy returned */
 };
 
+/* The keep-alive options that a socket has of its own. */
+struct tcpalive_options {
+	__u32 idle;		/* jiffies, 0: the namespace's sysctl */
+	__u32 interval;		/* jiffies, 0: the namespace's sysctl */
+	__u32 user_timeout;	/* ms, 0: none */
+	__u16 count;		/* 0: the namespace's sysctl */
+	__u16 enabled;		/* SO_KEEPALIVE */
+};
+
+enum tcpalive_set_result {
+	TCPALIVE_NOT_MET = 0,	/* the iterator did not meet the socket */
+	TCPALIVE_SET = 1,
+	TCPALIVE_OTHER_OPTIONS = 2, /* not those of `before` */
+	TCPALIVE_OTHER_STATE = 3, /* keep-alive means nothing in it */
+	TCPALIVE_NO_OWNER = 4,	/* no program can reach it any more */
+	TCPALIVE_UNANSWERED = 5, /* so many probes that it would be ended */
+	TCPALIVE_RETRANSMITTING = 6, /* a user timeout may be over already */
+	TCPALIVE_WINDOW_CLOSED = 7, /* the same, of a peer that does not read */
+	TCPALIVE_SET_FAILED = 8,
+};
+
+/* Options to set, keyed by cookie: only if the socket has those of `before`. */
+struct tcpalive_change {
+	struct tcpalive_options before;
+	struct tcpalive_options now; /* filled in: what it has afterwards */
+	__u32 idle_s;		/* 0: as it is; so are the next two */
+	__u32 interval_s;
+	__u32 count;
+	__u32 user_timeout;	/* ms */
+	__u8 sets_user_timeout;
+	__u8 shortens_user_timeout; /* or sets one where none was */
+	__u8 user_timeout_in_force; /* afterwards */
+	__u8 enabled;		/* SO_KEEPALIVE, afterwards */
+	__u32 count_in_force;	/* afterwards */
+	__u32 probes_out;	/* filled in */
+	__u32 result;		/* enum tcpalive_set_result */
+	__s64 error;		/* the first that bpf_setsockopt returned */
+};
+
 /* A connection whose packets are watched on the wire. */
 struct tcpalive_flow {
 	__u8 local[16];

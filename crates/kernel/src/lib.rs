@@ -9,6 +9,7 @@
 //! * [`wire`]: whole frames on one interface, received with their time, and sent.
 //! * [`softirq`]: how long soft interrupts run, where keep-alive spends its time.
 //! * [`destroy`]: closing sockets by cookie.
+//! * [`setopt`]: keep-alive options of other programs' sockets, set by cookie.
 //! * [`path`]: routes, next hops and interfaces towards a peer.
 //! * [`clock`], [`sysctl`], [`slab`], [`cgroups`], [`process`]: facts about
 //!   this kernel and its processes.
@@ -29,6 +30,7 @@ pub mod owners;
 pub mod path;
 pub mod probe;
 pub mod process;
+pub mod setopt;
 pub mod slab;
 pub mod softirq;
 pub mod sweep;

@@ -13,7 +13,7 @@ pub mod failure;
 pub use arguments::{OutputArgs, Presentation, Selected, SelectionArgs, SourceArgs};
 pub use failure::{Failure, Found};
 
-use crate::commands::{check, doctor, lab, ls, plan, reap, sim, sysctl};
+use crate::commands::{check, disable, doctor, enable, lab, ls, plan, reap, sim, sysctl, undo};
 use clap::{CommandFactory, Parser, Subcommand};
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -97,6 +97,12 @@ enum Command {
     Check(check::Args),
     /// Let go of connections whose peers are proven dead, and of nothing else
     Reap(reap::Args),
+    /// Switch keep-alive on for connections that are open, with these values
+    Enable(enable::Args),
+    /// Switch keep-alive off for connections that are open
+    Disable(disable::Args),
+    /// Give connections back what they had before an `enable` or `disable`
+    Undo(undo::Args),
     /// Play a connection's life in virtual time: which probes, when, and how it ends
     Sim(sim::Args),
     /// Choose keep-alive values, with their cost and the lines to paste
@@ -124,6 +130,9 @@ fn run(cli: Cli) -> Result<Found, Failure> {
         Command::Ls(args) => ls::run(&args, presentation),
         Command::Check(args) => check::run(&args, presentation),
         Command::Reap(args) => reap::run(&args, presentation),
+        Command::Enable(args) => enable::run(&args, presentation),
+        Command::Disable(args) => disable::run(&args, presentation),
+        Command::Undo(args) => undo::run(&args, presentation),
         Command::Sim(args) => sim::run(&args, presentation),
         Command::Plan(args) => plan::run(&args, presentation),
         Command::Doctor(args) => doctor::run(&args, presentation),

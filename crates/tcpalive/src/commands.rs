@@ -1,7 +1,10 @@
 //! One module per command: its arguments, and what it does.
 
+pub mod changing;
 pub mod check;
+pub mod disable;
 pub mod doctor;
+pub mod enable;
 pub mod lab;
 pub mod ls;
 pub mod plan;
@@ -9,3 +12,4 @@ pub mod probing;
 pub mod reap;
 pub mod sim;
 pub mod sysctl;
+pub mod undo;

@@ -8,6 +8,7 @@
 //! * [`table`]: the streamed table of `ls`.
 //! * [`summary`]: counts by state, process and peer network (`ls --summary`).
 //! * [`verdicts`]: what `check` and `reap` found and did.
+//! * [`changes`]: which options were set, and which not.
 //! * [`doctor`]: what this host allows, and what was left behind.
 //! * [`comparison`]: scenarios beside their lives on the real kernel.
 //! * [`sim`]: lives of connections in virtual time; [`svg`] draws them.
@@ -17,6 +18,7 @@
 //!   durations from text.
 //! * [`style`]: colour and width.
 
+pub mod changes;
 pub mod comparison;
 pub mod doctor;
 pub mod json;

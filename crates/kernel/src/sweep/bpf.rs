@@ -173,7 +173,8 @@ impl BpfSweeper {
                 count.seen += 1;
                 visit(&Swept {
                     connection,
-                    record: for_probing.then_some((record, &settings, &clock)),
+                    record: Some((record, &settings, &clock)),
+                    for_probing,
                 });
             }
         })

@@ -18,10 +18,12 @@ use crate::bpf::sweep::types::tcpalive_record as Record;
 use crate::error::Result;
 use crate::netns::Namespace;
 use crate::owners::Owners;
+use crate::setopt::own_options;
 use crate::sysctl::Settings;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use tcpalive_connections::{Connection, Selection};
+use tcpalive_keepalive::Options;
 
 /// Which backend to use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -41,6 +43,7 @@ pub struct Swept<'a> {
     /// The socket as the model has it.
     pub connection: Connection,
     record: Option<(&'a Record, &'a Settings, &'a crate::clock::KernelClock)>,
+    for_probing: bool,
 }
 
 impl Swept<'_> {
@@ -49,8 +52,23 @@ impl Swept<'_> {
     /// request sockets, listeners).
     #[must_use]
     pub fn transmission(&self) -> Option<Transmission> {
-        let (record, settings, clock) = self.record?;
+        let (record, settings, clock) = self.record.filter(|_| self.for_probing)?;
         Transmission::from_record(record, settings, clock)
+    }
+
+    /// The keep-alive options that the socket has of its own, where
+    /// [`Connection::keepalive`] has those in force; `None` where it has.
+    #[must_use]
+    pub fn options(&self) -> Option<Options> {
+        let (record, _, clock) = self.record?;
+        let keepalive = self.connection.keepalive?;
+        Some(own_options(
+            keepalive.enabled,
+            (record.keepalive_time, record.keepalive_intvl),
+            u32::from(record.keepalive_probes),
+            record.user_timeout,
+            clock.hz(),
+        ))
     }
 }
 

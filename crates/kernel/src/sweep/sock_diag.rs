@@ -75,6 +75,7 @@ impl SockDiagSweeper {
                     visit(&Swept {
                         connection,
                         record: None,
+                        for_probing: false,
                     });
                 } else {
                     count.repeated += 1;

@@ -8,12 +8,14 @@
 //! come `container` and `unit`, strings or `null`.
 
 mod address;
+mod changes;
 mod doctor;
 mod field;
 mod summaries;
 mod sysctl;
 
 pub use address::push_address;
+pub use changes::{changed, changes_summary, skipped, skipped_unseen};
 pub use doctor::{capability, doctor_summary, leftover};
 pub use summaries::{check_summary, reap_summary, summary, totals};
 pub use sysctl::{sysctl, sysctl_changed, sysctl_persisted};

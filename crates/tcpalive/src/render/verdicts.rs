@@ -329,7 +329,12 @@ fn listing(kinds: &[(u64, &str)]) -> String {
 }
 
 /// First the kinds that are many, in groups, then a table of all the others.
-fn push_findings(text: &mut String, title: &str, found: &[(&str, &Findings)], style: Style) {
+pub(super) fn push_findings(
+    text: &mut String,
+    title: &str,
+    found: &[(&str, &Findings)],
+    style: Style,
+) {
     for (kind, findings) in found {
         if findings.listed().is_none() {
             push_group(text, kind, findings, style);

@@ -3,6 +3,7 @@
 
 mod backends;
 mod doctor;
+mod enable;
 mod exit_codes;
 mod lab_command;
 mod ls;
@@ -11,6 +12,7 @@ mod plan;
 mod sim;
 mod snippets;
 mod sysctl;
+mod undo;
 
 use serde_json::Value;
 use std::net::SocketAddr;

@@ -148,3 +148,20 @@ fn sysctls_are_shown_to_everybody_and_set_by_nobody() {
     let time = b.sysctl_value("net.ipv4.tcp_keepalive_time").unwrap();
     assert_eq!(time, "7200");
 }
+
+#[test]
+fn options_of_other_users_sockets_are_not_theirs_to_set() {
+    let (_lab, a, b) = two_hosts("enablenobody");
+    let pairs = connect(&a, &b, 1);
+    let nobody = ForEverybody::new();
+    for command in ["enable", "disable"] {
+        let ended = nobody.run(&b, &[command, "--json", "--netns", "current"]);
+        assert_eq!(ended.code, 3, "{ended:?}");
+        assert_eq!(ended.objects()[0]["result"], "unreachable", "{ended:?}");
+        assert!(ended.stderr.contains("Run it as root"), "{ended:?}");
+    }
+    assert_eq!(
+        crate::enable::options(&pairs[0].server),
+        crate::enable::UNTOUCHED
+    );
+}
