@@ -1,0 +1,3 @@
+//! Keep-alive read out of captures: packets → flows → findings.
+
+#![forbid(unsafe_code)]
