@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR for build scripts"));
-    for name in ["destroy", "sweep", "tap"] {
+    for name in ["destroy", "softirq", "sweep", "tap"] {
         let source = format!("bpf/{name}.bpf.c");
         if let Err(error) = SkeletonBuilder::new()
             .source(&source)

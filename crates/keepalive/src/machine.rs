@@ -79,14 +79,21 @@ pub enum Event {
     Established,
     /// A segment came whose acknowledgment is acceptable: `snd_una ≤ ack ≤
     /// snd_nxt` (`tcp_ack`). That is what answers a probe. It resets the count
-    /// and the clock and clears the soft error.
+    /// and the clock and clears the soft error. For protocols other than TCP:
+    /// a sign of life came.
     Ack {
         /// Whether anything is still in flight or queued.
         outstanding: bool,
     },
     /// In-order data came (`tcp_event_data_recv`): resets the clock, not the
-    /// count. Data that come with an acceptable acknowledgment are an
-    /// [`Event::Ack`], too, unless the kernel's fast path skipped it.
+    /// count.
+    ///
+    /// Data nearly always are an [`Event::Ack`], too. The kernel looks at
+    /// their acknowledgment unless it acknowledges nothing new *and* the
+    /// socket has memory left over for them from unread data
+    /// (`tcp_rcv_established`: `skb->truesize > sk->sk_forward_alloc` takes
+    /// the slow path, to `tcp_ack`). A program that has read everything has
+    /// had that memory taken back (`sk_mem_uncharge`).
     Data,
     /// The program gave data, or a FIN, to send: something is outstanding
     /// until an [`Event::Ack`] says otherwise.
@@ -259,6 +266,13 @@ impl Machine {
             probes_out: self.probes_out,
             next: now + self.options.interval(sysctl).max(TICK),
         }
+    }
+
+    /// The timer fired while somebody else held the connection, as the kernel's
+    /// does when a program is in the middle of a system call on the socket:
+    /// nothing is looked at, and it tries again after [`LOCKED_RETRY`].
+    pub fn on_timer_while_locked(&self, now: Time) -> Action {
+        Action::Arm(now + LOCKED_RETRY)
     }
 
     /// `setsockopt` on a connection.

@@ -2,7 +2,7 @@
 //! silent, what happens to it and when.
 //!
 //! * [`simulation`](crate::simulation) plays a scenario in virtual time.
-//! * The feature `toml` reads scenarios from files ([`Scenario::from_toml`]).
+//! * The feature `toml` reads scenarios from files (`Scenario::from_toml`).
 //!
 //! Times count from the moment at which the connection was established and
 //! last heard.
@@ -113,7 +113,8 @@ pub struct Step {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Happening {
-    /// In-order data come from the peer, acknowledging nothing new.
+    /// In-order data come from the peer, acknowledging nothing new, and the
+    /// program reads them. Like an ACK they reset clock and count.
     ReceiveData,
     /// An acceptable ACK comes from the peer, acknowledging nothing new.
     ReceiveAck,

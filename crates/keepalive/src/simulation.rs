@@ -3,7 +3,7 @@
 //! ```
 //! use tcpalive_keepalive::{Params, Peer, Scenario, Time, simulate};
 //!
-//! // The article's third test: the cable is cut at once.
+//! // The cable is cut at once.
 //! let params: Params = "10/20/5".parse()?;
 //! let life = simulate(&Scenario {
 //!     until: Time::from_secs(200),
@@ -250,8 +250,10 @@ impl<'a> Simulation<'a> {
     fn step(&mut self, step: &Step) -> Option<Sight> {
         let now = step.at;
         match &step.what {
-            Happening::ReceiveData => self.handle(Event::Data, now),
-            Happening::ReceiveAck
+            // Data take the kernel's slow path, which looks at their
+            // acknowledgment, when the program has read all that came before.
+            Happening::ReceiveData
+            | Happening::ReceiveAck
             | Happening::ReceiveGarbageProbe
             | Happening::ReceiveOutOfOrder => self.acked(now),
             // `tcp_validate_incoming` and `tcp_ack` turn these away.

@@ -91,7 +91,7 @@ fn poll(engine: &mut Engine<usize>, now: Time, batch: bool) -> Vec<(Time, usize,
     while let Some(at) = engine.next_timeout().filter(|at| *at <= now) {
         let mut found = Vec::new();
         if batch {
-            while engine.poll_batch(at, &mut found) {}
+            while engine.poll_batch(at, &mut found) > 0 {}
         } else {
             found.extend(std::iter::from_fn(|| engine.poll(at)));
         }

@@ -180,4 +180,12 @@ struct tcpalive_sighting {
 	__u32 pad;
 };
 
+/* How often something ran on one processor, and how long. */
+struct tcpalive_span {
+	__u64 entered_ns;	/* CLOCK_MONOTONIC; 0: not running */
+	__u64 total_ns;
+	__u64 runs;
+	__u64 longest_ns;
+};
+
 #endif

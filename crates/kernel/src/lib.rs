@@ -7,6 +7,7 @@
 //! * [`probe`]: raw sockets that send keep-alive probes for other sockets.
 //! * [`tap`]: what really left and what came back, seen on the wire.
 //! * [`wire`]: whole frames on one interface, received with their time, and sent.
+//! * [`softirq`]: how long soft interrupts run, where keep-alive spends its time.
 //! * [`destroy`]: closing sockets by cookie.
 //! * [`path`]: routes, next hops and interfaces towards a peer.
 //! * [`clock`], [`sysctl`], [`slab`], [`cgroups`], [`process`]: facts about
@@ -29,6 +30,7 @@ pub mod path;
 pub mod probe;
 pub mod process;
 pub mod slab;
+pub mod softirq;
 pub mod sweep;
 pub mod sysctl;
 pub mod tap;

@@ -1,8 +1,11 @@
-//! Whole frames on one interface: what arrives, with the kernel's time of its
-//! arrival, and what is to be sent as it is.
+//! Whole frames on one interface: what passes, with the kernel's time of it,
+//! and what is to be sent as it is.
 //!
-//! This is for the far end of a veth pair, where user space plays the host:
-//! what its kernel would answer, it must not.
+//! This is for veth pairs at whose far end user space plays the host. Frames
+//! are best received at the near end, as they leave: there the kernel stamps
+//! them on their way into the device. At the far end it stamps what TCP sent
+//! when it gets to it, which after a tick with many timers is tens of
+//! milliseconds later (`skb_clear_delivery_time` in `__netif_receive_skb_core`).
 
 use crate::clock::process_monotonic_ns;
 use crate::error::{Doing, Error, Result};
@@ -15,8 +18,6 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// Memory for frames that wait: bursts of thousands.
 const RECEIVE_BUFFER: usize = 64 << 20;
-/// `PACKET_IGNORE_OUTGOING`, include/uapi/linux/if_packet.h.
-const IGNORE_OUTGOING: i32 = 23;
 /// `PACKET_STATISTICS`, include/uapi/linux/if_packet.h.
 const STATISTICS: i32 = 6;
 
@@ -27,13 +28,12 @@ pub struct Wire {
     interface: String,
 }
 
-/// A frame that arrived.
+/// A frame that left or arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Received {
     /// Bytes of it that the buffer holds, from the Ethernet header on.
     pub length: usize,
-    /// When the interface got it, in nanoseconds of this process's monotonic
-    /// clock.
+    /// When it passed, in nanoseconds of this process's monotonic clock.
     ///
     /// The kernel stamps frames with the wall clock (`SO_TIMESTAMPNS`). The
     /// stamp's age is what the wall clock has advanced since, and is taken
@@ -43,15 +43,14 @@ pub struct Received {
 }
 
 impl Wire {
-    /// Opens a packet socket for all protocols in the calling thread's
-    /// namespace. Frames that leave by the interface are not received.
+    /// Opens a packet socket in the calling thread's namespace, for frames of
+    /// all protocols that leave and arrive by the interface.
     ///
     /// # Errors
     /// When packet sockets are not allowed (CAP_NET_RAW), or there is no such
     /// interface.
     pub fn open(interface: &str) -> Result<Self> {
         let doing = || format!("opening a packet socket on {interface}");
-        // With protocol 0 it hears nothing until it is bound.
         let socket = socket_with(
             AddressFamily::PACKET,
             SocketType::RAW,
@@ -61,7 +60,6 @@ impl Wire {
         .doing(doing)?;
         sockopt::set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER).doing(doing)?;
         set_option(&socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1).doing(doing)?;
-        set_option(&socket, libc::SOL_PACKET, IGNORE_OUTGOING, 1).doing(doing)?;
         let index = netdevice::name_to_index(&socket, interface).doing(doing)?;
         bind(&socket, index).doing(doing)?;
         Ok(Self {
@@ -110,14 +108,18 @@ impl Wire {
         }))
     }
 
-    /// Sends a frame, from its Ethernet header on.
+    /// Sends a frame, from its Ethernet header on, and tells whether the
+    /// interface took it: `false` when a queue on its way is full, such as
+    /// the processor's backlog behind a veth pair (`net.core.netdev_max_backlog`).
     ///
     /// # Errors
-    /// When the interface does not take it.
-    pub fn send(&self, frame: &[u8]) -> Result<()> {
-        rustix::net::send(&self.socket, frame, rustix::net::SendFlags::empty())
-            .doing(|| format!("sending a frame by {}", self.interface))
-            .map(drop)
+    /// When the interface is gone or down.
+    pub fn send(&self, frame: &[u8]) -> Result<bool> {
+        match rustix::net::send(&self.socket, frame, rustix::net::SendFlags::empty()) {
+            Ok(_) => Ok(true),
+            Err(rustix::io::Errno::NOBUFS | rustix::io::Errno::AGAIN) => Ok(false),
+            Err(error) => Err(error).doing(|| format!("sending a frame by {}", self.interface)),
+        }
     }
 
     /// How many frames were lost since the last call, because nobody read

@@ -35,7 +35,7 @@
 //! * [`night`]: the article's night: 20,000 dead connections among 20,480.
 //!
 //! Everything here needs root (CAP_SYS_ADMIN and CAP_NET_ADMIN) and the
-//! programs `ip` and `nft`. Traffic never leaves the namespaces: no host has
+//! programs `ip` and `nft`, and `tc` where a queue is stopped. Traffic never leaves the namespaces: no host has
 //! a link to the outside.
 
 pub mod article;

@@ -14,6 +14,7 @@
 //! * [`scale`]: long scenarios made short.
 
 pub mod comparison;
+mod end;
 pub mod judge;
 mod playing;
 pub mod record;
@@ -23,6 +24,7 @@ mod stage;
 mod subject;
 
 pub use comparison::{Comparison, Row, compare};
+pub use end::watched;
 pub use judge::{Judgement, judge};
 pub use record::Record;
 pub use scale::{ScaleError, scaled};
@@ -44,15 +46,19 @@ pub struct Part {
     pub timestamps: bool,
     /// IPv6 in place of IPv4.
     pub ipv6: bool,
+    /// Whether the program reads what comes, at once.
+    pub reads: bool,
 }
 
 impl From<Scenario> for Part {
-    /// On IPv4 with timestamps, as most connections of Linux hosts are.
+    /// On IPv4 with timestamps, as most connections of Linux hosts are; the
+    /// program reads.
     fn from(scenario: Scenario) -> Self {
         Self {
             scenario,
             timestamps: true,
             ipv6: false,
+            reads: true,
         }
     }
 }
@@ -115,7 +121,7 @@ fn grouped(parts: &[Part]) -> Vec<Vec<usize>> {
             !wants_own_namespace(&part.scenario)
                 && !wants_own_namespace(&first.scenario)
                 && first.scenario.sysctl == part.scenario.sysctl
-                && group.len() < playing::CAPACITY
+                && group.len() < end::CAPACITY
         });
         match shared {
             Some(group) => group.push(index),

@@ -55,15 +55,30 @@ impl Process {
 
     /// Asks for a report and reads it.
     pub(super) fn ask<T: DeserializeOwned>(&mut self, interrupt: &Interrupt) -> Result<T> {
-        writeln!(self.stdin, "report")
-            .and_then(|()| self.stdin.flush())
-            .doing(|| format!("ask {}", self.what))?;
+        self.tell("report")?;
         self.answer(interrupt)
+    }
+
+    /// Writes one line to its stdin.
+    pub(crate) fn tell(&mut self, line: &str) -> Result<()> {
+        writeln!(self.stdin, "{line}")
+            .and_then(|()| self.stdin.flush())
+            .doing(|| format!("ask {}", self.what))
     }
 
     /// Reads one line of JSON.
     pub(crate) fn answer<T: DeserializeOwned>(&mut self, interrupt: &Interrupt) -> Result<T> {
-        let deadline = Instant::now() + PATIENCE;
+        self.answer_after(Duration::ZERO, interrupt)
+    }
+
+    /// Reads one line of JSON that is not to be expected for some time.
+    pub(crate) fn answer_after<T: DeserializeOwned>(
+        &mut self,
+        time: Duration,
+        interrupt: &Interrupt,
+    ) -> Result<T> {
+        let patience = time + PATIENCE;
+        let deadline = Instant::now() + patience;
         let moment = Timespec {
             tv_sec: 0,
             tv_nsec: 100_000_000,
@@ -80,7 +95,7 @@ impl Process {
                 return Err(LabError::Other(format!(
                     "{} did not answer within {} s",
                     self.what,
-                    PATIENCE.as_secs()
+                    patience.as_secs()
                 )));
             }
         }

@@ -46,6 +46,13 @@ pub struct Window {
     pub latest: Time,
 }
 
+impl Window {
+    fn is_same_tick(&self, other: &Self, hz: Hz) -> bool {
+        let (a, b) = (self.earliest, other.earliest);
+        a.since(b).max(b.since(a)) <= hz.tick()
+    }
+}
+
 /// Holds a record against the machine.
 #[must_use]
 pub fn judge(scenario: &Scenario, record: &Record, hz: Hz) -> Judgement {
@@ -119,10 +126,10 @@ impl Judge {
         self.pass_until(at.from);
         match fact {
             Fact::Happened(event) => self.happened(at, *event),
-            Fact::Data { outstanding } => {
+            Fact::UnreadData { outstanding } => {
                 // The kernel's fast path does not look at the acknowledgment
-                // of data that acknowledge nothing new; whether the fast path
-                // is taken depends on memory (`tcp_rcv_established`).
+                // of data that acknowledge nothing new; whether it is taken
+                // depends on memory (`tcp_rcv_established`).
                 let mut looked_at = self.lives.clone();
                 self.tell_all(Event::Data, at);
                 let ack = Event::Ack {
@@ -148,13 +155,19 @@ impl Judge {
             Fact::Probe => self.fired(at, |sight| matches!(sight, Sight::Probe { .. })),
             Fact::Dropped => self.fired(at, |sight| sight == Sight::Dropped),
             Fact::Abort => self.fired(at, |sight| matches!(sight, Sight::Abort(_))),
+            Fact::Lost => {}
             Fact::SocketClosed => self.socket_closed = true,
             Fact::Error(error) => {
+                // The reset was dropped like everything else.
+                if self.queue_full && self.lives.iter().all(|life| life.error.is_none()) {
+                    self.fired(at, |sight| matches!(sight, Sight::Abort(_)));
+                }
                 for mut life in std::mem::take(&mut self.lives) {
-                    if life.error.take() == Some(*error) {
+                    let expected = life.error.take();
+                    if expected == Some(*error) {
                         self.add(life);
                     } else {
-                        self.lost.push(match life.error {
+                        self.lost.push(match expected {
                             Some(expected) => format!("the program's error was to be {expected}"),
                             None => "the program was to have no error".to_owned(),
                         });
@@ -228,7 +241,15 @@ impl Judge {
         match action {
             Action::Arm(deadline) => {
                 let delay = deadline.since(at.from);
-                life.timer = Some(self.window(deadline, deadline, delay));
+                let mut window = self.window(deadline, deadline, delay);
+                // A timer that is set anew to the same tick stays in the
+                // bucket that it is in, one for a longer delay (`__mod_timer`).
+                if let Some(pending) = life.timer
+                    && pending.is_same_tick(&window, self.hz)
+                {
+                    window.latest = window.latest.max(pending.latest);
+                }
+                life.timer = Some(window);
             }
             Action::Disarm => life.timer = None,
             Action::Closed { error } => {
@@ -241,6 +262,10 @@ impl Judge {
 
     fn window(&self, soonest: Time, latest: Time, delay: Duration) -> Window {
         let tick = self.hz.tick();
+        // The wheel counts delays from its own clock, which is behind when
+        // softirqs are late (`base->clk` in `calc_wheel_index`): a delay just
+        // below a level's reach can end up in the next one.
+        let delay = delay + SLACK;
         Window {
             earliest: Time::from_origin(soonest.since_origin().saturating_sub(tick)),
             latest: latest + self.hz.lateness(delay) + tick + self.blur + SLACK,
@@ -357,7 +382,7 @@ impl Judge {
             let (sight, timer, error) = match action {
                 Action::Probe { probes_out, next } => {
                     let delay = next.since(when);
-                    if self.queue_full {
+                    if is(Sight::Dropped) {
                         let action = machine.handle(Event::LocalCongestion, at.from, &self.sysctl);
                         let Action::Arm(retry) = action else {
                             return None;
@@ -402,5 +427,173 @@ fn told(action: Action) -> String {
         Action::Probe { probes_out, .. } => format!("probe {probes_out}"),
         Action::Abort(abort) => format!("an abort with {}", abort.error),
         _ => "a silent fire of the timer".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tcpalive_keepalive::{Params, Peer, Seconds, SetOption};
+
+    const HZ: Hz = Hz::DEBIAN;
+
+    fn scenario() -> Scenario {
+        let params: Params = "2/1/2".parse().unwrap();
+        Scenario {
+            until: Time::from_secs(5),
+            options: params.into(),
+            peer: Peer {
+                silent_from: Some(Time::ZERO),
+                ..Peer::default()
+            },
+            ..Scenario::default()
+        }
+    }
+
+    /// Facts at milliseconds after the establishment.
+    fn record(facts: &[(u64, Fact)]) -> Record {
+        let facts = facts
+            .iter()
+            .map(|(ms, fact)| (Between::exactly(Time::from_millis(*ms)), fact.clone()));
+        Record {
+            facts: facts.collect(),
+            watched_until: Time::from_millis(5500),
+            origin_width: Duration::ZERO,
+        }
+    }
+
+    fn failure(facts: &[(u64, Fact)]) -> String {
+        let judgement = judge(&scenario(), &record(facts), HZ);
+        judgement.failure.expect("the judge finds the fault")
+    }
+
+    fn error(errno: Errno) -> Fact {
+        Fact::Error(errno)
+    }
+
+    #[test]
+    fn life_as_the_machine_has_it_holds() {
+        let judgement = judge(
+            &scenario(),
+            &record(&[
+                (2020, Fact::Probe),
+                (3040, Fact::Probe),
+                (4060, Fact::Abort),
+                (4060, error(Errno::ETIMEDOUT)),
+            ]),
+            HZ,
+        );
+        assert_eq!(judgement.failure, None);
+        assert_eq!(judgement.seen.len(), 3);
+        let window = judgement.seen[1].window.unwrap();
+        assert_eq!(window.earliest, Time::from_millis(3016));
+        // A second is in a bucket of 32 ms, and a tick and the slack come on top.
+        assert_eq!(window.latest, Time::from_millis(3020 + 32 + 4 + 150));
+    }
+
+    #[test]
+    fn early_late_missing_and_unexpected_fires_are_found() {
+        let early = failure(&[(1990, Fact::Probe)]);
+        assert!(early.contains("probe 1 was due from 1.996s"), "{early}");
+        let late = failure(&[(2450, Fact::Probe)]);
+        assert!(late.contains("probe 1 was due"), "{late}");
+        let missing = failure(&[]);
+        assert!(missing.contains("the end at 5.5s"), "{missing}");
+        let one_more = failure(&[
+            (2020, Fact::Probe),
+            (3040, Fact::Probe),
+            (4060, Fact::Probe),
+        ]);
+        assert!(
+            one_more.contains("an abort with ETIMEDOUT was due"),
+            "{one_more}"
+        );
+        let one_less = failure(&[(2020, Fact::Probe), (3040, Fact::Abort)]);
+        assert!(one_less.contains("probe 2 was due"), "{one_less}");
+    }
+
+    #[test]
+    fn wrong_error_and_no_error_are_found() {
+        let until_abort = [
+            (2020, Fact::Probe),
+            (3040, Fact::Probe),
+            (4060, Fact::Abort),
+        ];
+        let none = failure(&until_abort);
+        assert!(none.contains("was to be given ETIMEDOUT"), "{none}");
+        let mut wrong = until_abort.to_vec();
+        wrong.push((4061, error(Errno::ECONNRESET)));
+        let wrong = failure(&wrong);
+        assert!(wrong.contains("was to be ETIMEDOUT"), "{wrong}");
+        let sudden = failure(&[(1000, error(Errno::ETIMEDOUT))]);
+        assert!(sudden.contains("no error"), "{sudden}");
+    }
+
+    #[test]
+    fn malformed_segment_is_found_at_any_time() {
+        let odd = failure(&[(100, Fact::Odd("two heads".into()))]);
+        assert_eq!(odd, "at 100ms: two heads");
+    }
+
+    #[test]
+    fn silent_fire_moves_the_window_to_what_was_heard() {
+        let ack = Fact::Happened(Event::Ack { outstanding: false });
+        let early = failure(&[(1000, ack.clone()), (2020, Fact::Probe)]);
+        assert!(early.contains("probe 1 was due from 2.996s"), "{early}");
+        let judgement = judge(
+            &scenario(),
+            &record(&[(1000, ack), (3010, Fact::Probe), (4030, Fact::Probe)]),
+            HZ,
+        );
+        let failure = judgement.failure.unwrap();
+        assert!(failure.contains("an abort with ETIMEDOUT"), "{failure}");
+        assert_eq!(judgement.seen.len(), 2);
+    }
+
+    #[test]
+    fn timer_set_anew_to_the_same_tick_may_keep_its_coarse_bucket() {
+        let idle = SetOption::Idle(Seconds::new(2).unwrap());
+        let record = record(&[
+            (1900, Fact::Happened(Event::Set(idle))),
+            (2300, Fact::Probe),
+            (3320, Fact::Probe),
+            (4340, Fact::Abort),
+            (4340, error(Errno::ETIMEDOUT)),
+        ]);
+        assert_eq!(judge(&scenario(), &record, HZ).failure, None);
+    }
+
+    #[test]
+    fn unread_data_leave_both_lives_open_until_one_is_seen() {
+        let record = |last: Fact| {
+            record(&[
+                (2010, Fact::Probe),
+                (2500, Fact::UnreadData { outstanding: false }),
+                (4520, Fact::Probe),
+                (5530, last),
+            ])
+        };
+        for (last, sights) in [
+            (
+                Fact::Abort,
+                vec![
+                    Sight::Probe { probes_out: 1 },
+                    Sight::Probe { probes_out: 2 },
+                ],
+            ),
+            (
+                Fact::Probe,
+                vec![
+                    Sight::Probe { probes_out: 1 },
+                    Sight::Probe { probes_out: 2 },
+                ],
+            ),
+        ] {
+            let judgement = judge(&scenario(), &record(last), HZ);
+            let mut what = judgement.seen[1].what.clone();
+            what.sort_by_key(|sight| format!("{sight:?}"));
+            assert_eq!(what, sights);
+            assert_eq!(judgement.seen.len(), 3);
+        }
     }
 }

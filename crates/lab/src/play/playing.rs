@@ -2,9 +2,10 @@
 //! wire, programs at their sockets, and the clock.
 
 use super::Part;
+use super::end::{End, Left, PEER_PORTS, watched};
 use super::record::{Between, Fact, Record};
-use super::scripted_peer::{Heard, Say, ScriptedPeer, icmp_of};
-use super::stage::{PEER, SUBJECT, Stage, from_kernel, write_sysctls};
+use super::scripted_peer::{Heard, Say, icmp_of};
+use super::stage::{Stage, from_kernel, write_sysctls};
 use super::subject::{self, News};
 use crate::error::{Doing, LabError, Result};
 use crate::night::Interrupt;
@@ -12,28 +13,20 @@ use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::time::{ClockId, clock_gettime};
 use std::collections::BTreeMap;
 use std::mem;
-use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 use tcpalive_keepalive::{Event, Happening, Opened, Reaction, Time};
 use tcpalive_kernel::wire::Wire;
 use tcpalive_segment::Segment;
 
-/// The peer's port of the first connection.
-const PEER_PORTS: u16 = 10_000;
-/// The subject's port of the first connection that it accepts.
-const LISTENER_PORTS: u16 = 30_000;
-/// Connections of one stage: as many as there are ports between the two.
-pub(super) const CAPACITY: usize = 20_000;
-
 /// From one connection's beginning to the next one's.
 const STAGGER: Duration = Duration::from_millis(2);
 /// How long a handshake may take.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long a connection is watched after its end.
-const QUIET: Duration = Duration::from_millis(300);
 /// How often the count of probes is read while the queue is full.
 const GLANCE: Duration = Duration::from_millis(10);
+/// How long a packet may take through the cable, on a host with much to do.
+const UNDER_WAY: Duration = Duration::from_millis(400);
 /// How soon a step is tried again for which there is no socket yet.
 const NOT_YET: Duration = Duration::from_millis(1);
 /// How long the loop sleeps at the most.
@@ -55,90 +48,6 @@ fn timed<T>(action: impl FnOnce() -> Result<T>) -> Result<(T, Between)> {
     Ok((result, Between { from, to: now() }))
 }
 
-/// One connection.
-struct End<'p> {
-    part: &'p Part,
-    peer: ScriptedPeer,
-    peer_address: SocketAddr,
-    listener_address: SocketAddr,
-    listener: Option<OwnedFd>,
-    socket: Option<OwnedFd>,
-    /// The subject's first sequence number after its SYN's.
-    initial: u32,
-    /// Sequence numbers that the program used, a FIN included.
-    written: u32,
-    /// Data that the peer will not acknowledge were sent.
-    stuck: bool,
-    /// What the subject sends next is met with a reset.
-    resets_new: bool,
-    /// The program sent a FIN; whether it kept the socket.
-    fin: Option<bool>,
-    peer_closed: bool,
-    established: Option<Between>,
-    watched_until: Option<Time>,
-    facts: Vec<(Between, Fact)>,
-}
-
-impl<'p> End<'p> {
-    fn new(part: &'p Part, number: u16) -> Self {
-        let family = usize::from(part.ipv6);
-        let address = |text: &str, port| SocketAddr::new(text.parse::<IpAddr>().unwrap(), port);
-        let peer_address = address(PEER[family], PEER_PORTS + number);
-        let listener_address = address(SUBJECT[family], LISTENER_PORTS + number);
-        Self {
-            part,
-            peer: ScriptedPeer::new(peer_address, listener_address, part.timestamps),
-            peer_address,
-            listener_address,
-            listener: None,
-            socket: None,
-            initial: 0,
-            written: 0,
-            stuck: false,
-            resets_new: false,
-            fin: None,
-            peer_closed: false,
-            established: None,
-            watched_until: None,
-            facts: Vec::new(),
-        }
-    }
-
-    fn outstanding(&self) -> bool {
-        !self.peer.all_acknowledged(self.written, self.initial)
-    }
-
-    fn note(&mut self, at: Between, fact: Fact) {
-        self.facts.push((at, fact));
-    }
-
-    /// How the peer meets something that was sent at this time.
-    fn reaction(&self, at: Time) -> Reaction {
-        let origin = self.established.map_or(at, |established| established.from);
-        let at = Time::from_origin(at.since(origin));
-        self.part.scenario.peer.reaction(at)
-    }
-
-    /// TIME_WAIT, or the end of LAST_ACK.
-    fn closed_by_both(&mut self, at: Between) {
-        if self.peer_closed && self.fin.is_some() && !self.outstanding() {
-            self.note(at, Fact::Happened(Event::Closed));
-        }
-    }
-
-    fn stop_watching(&mut self, at: Time) {
-        self.watched_until = self.watched_until.map(|until| until.min(at));
-    }
-
-    fn is_over(&self, now: Time) -> bool {
-        self.watched_until.is_some_and(|until| until <= now)
-    }
-
-    fn rtt(&self) -> Duration {
-        self.part.scenario.peer.rtt
-    }
-}
-
 /// What is to be done at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Task {
@@ -155,7 +64,10 @@ enum Task {
 
 pub(super) struct Playing<'s> {
     stage: &'s Stage,
+    /// The subject's end of the cable, to see what leaves it.
     wire: Wire,
+    /// The peers' end: what arrives, and where they send from.
+    peers_wire: Wire,
     epoll: OwnedFd,
     ends: Vec<End<'s>>,
     /// By time; among equals in the order in which they were asked for.
@@ -167,7 +79,12 @@ pub(super) struct Playing<'s> {
 }
 
 impl<'s> Playing<'s> {
-    pub(super) fn new(stage: &'s Stage, wire: Wire, parts: &[&'s Part]) -> Result<Self> {
+    pub(super) fn new(
+        stage: &'s Stage,
+        wire: Wire,
+        peers_wire: Wire,
+        parts: &[&'s Part],
+    ) -> Result<Self> {
         let ends: Vec<End<'s>> = parts
             .iter()
             .zip(0..)
@@ -176,6 +93,7 @@ impl<'s> Playing<'s> {
         let mut playing = Self {
             stage,
             wire,
+            peers_wire,
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)
                 .doing(|| "watch sockets".to_owned())?,
             tasks: BTreeMap::new(),
@@ -226,7 +144,8 @@ impl<'s> Playing<'s> {
             }
             self.wait()?;
         }
-        match self.wire.lost().map_err(from_kernel)? {
+        let [left, arrived] = [&self.wire, &self.peers_wire].map(Wire::lost);
+        match left.map_err(from_kernel)? + arrived.map_err(from_kernel)? {
             0 => Ok(()),
             lost => Err(LabError::Other(format!(
                 "{lost} frames were lost: this process was not scheduled soon enough to read them"
@@ -262,6 +181,7 @@ impl<'s> Playing<'s> {
         };
         let mut ready = [
             PollFd::new(&self.wire, PollFlags::IN),
+            PollFd::new(&self.peers_wire, PollFlags::IN),
             PollFd::new(&self.epoll, PollFlags::IN),
         ];
         match poll(&mut ready, Some(&timeout)) {
@@ -272,9 +192,33 @@ impl<'s> Playing<'s> {
 
     // ---- the wire
 
+    /// Takes what left the subject, with the time, and what of it arrived.
     fn read_wire(&mut self) -> Result<()> {
+        // In this order: what is seen to arrive is then known to have left.
+        let arrived = self.read(&self.peers_wire)?;
+        for (index, at, packet) in self.read(&self.wire)? {
+            let end = &mut self.ends[index];
+            if let Ok(segment) = Segment::parse(&packet) {
+                let heard = end.peer.expect(&segment);
+                end.left.push_back(Left { at, packet, heard });
+            }
+        }
+        for (index, at, packet) in arrived {
+            self.arrived(index, at, &packet);
+        }
+        let now = now();
+        for end in &mut self.ends {
+            while let Some(left) = end.left.pop_front_if(|left| now.since(left.at) > UNDER_WAY) {
+                end.dropped(left);
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&self, wire: &Wire) -> Result<Vec<(usize, Time, Vec<u8>)>> {
+        let mut packets = Vec::new();
         let mut frame = [0; 2048];
-        while let Some(received) = self.wire.receive(&mut frame).map_err(from_kernel)? {
+        while let Some(received) = wire.receive(&mut frame).map_err(from_kernel)? {
             let Some(packet) = self.stage.packet(&frame[..received.length]) else {
                 continue;
             };
@@ -282,23 +226,38 @@ impl<'s> Playing<'s> {
             let Ok(segment) = Segment::parse(packet) else {
                 continue;
             };
-            let index = segment.destination().port().wrapping_sub(PEER_PORTS);
-            if usize::from(index) < self.ends.len() {
-                self.heard(
-                    usize::from(index),
-                    &segment,
-                    Time::from_nanos(received.at_ns),
-                );
+            let index = usize::from(segment.destination().port().wrapping_sub(PEER_PORTS));
+            if index < self.ends.len() {
+                packets.push((index, Time::from_nanos(received.at_ns), packet.to_vec()));
             }
         }
-        Ok(())
+        Ok(packets)
     }
 
-    fn heard(&mut self, index: usize, segment: &Segment<'_>, at: Time) {
+    /// A packet reached the peer. Packets overtake each other: each processor
+    /// has a backlog of its own.
+    fn arrived(&mut self, index: usize, at: Time, packet: &[u8]) {
+        let end = &mut self.ends[index];
+        let position = end
+            .left
+            .iter()
+            .position(|left| left.packet == packet && at.since(left.at) < UNDER_WAY);
+        if let Some(left) = position.and_then(|position| end.left.remove(position))
+            && let Ok(segment) = Segment::parse(packet)
+        {
+            let heard = match left.heard {
+                expected @ (Heard::Probe | Heard::Reset | Heard::Odd(_)) => expected,
+                _ => end.peer.hear(&segment),
+            };
+            self.heard(index, heard, left.at);
+        }
+    }
+
+    fn heard(&mut self, index: usize, heard: Heard, at: Time) {
         let end = &mut self.ends[index];
         let rtt = end.rtt();
         let exactly = Between::exactly(at);
-        let reply = match end.peer.hear(segment) {
+        let reply = match heard {
             Heard::Syn => Some(Task::Say(index, Say::SynAck)),
             Heard::SynAck => Some(Task::Say(index, Say::Ack)),
             Heard::Probe => {
@@ -316,14 +275,14 @@ impl<'s> Playing<'s> {
                 .then_some(Task::Say(index, Say::Ack)),
             Heard::Reset => {
                 end.note(exactly, Fact::Abort);
-                end.stop_watching(at + QUIET);
+                end.ended(at);
                 None
             }
             Heard::Odd(what) => {
                 end.note(exactly, Fact::Odd(what));
                 None
             }
-            Heard::Ack | Heard::Retransmission => None,
+            Heard::Ack | Heard::NothingNew => None,
         };
         if let Some(task) = reply {
             self.at(at + rtt, task);
@@ -336,7 +295,21 @@ impl<'s> Playing<'s> {
             .say(say, now())
             .map_err(|error| LabError::Other(error.to_string()))?;
         let frame = self.stage.frame(&packet);
-        timed(|| self.wire.send(&frame).map_err(from_kernel)).map(|((), at)| at)
+        let give_up = now() + PATIENCE;
+        loop {
+            let (sent, at) = timed(|| self.peers_wire.send(&frame).map_err(from_kernel))?;
+            if sent {
+                return Ok(at);
+            }
+            if at.to > give_up {
+                return Err(LabError::Other(
+                    "the cable took no frame: this host's backlog is full \
+                     (net.core.netdev_max_backlog)"
+                        .to_owned(),
+                ));
+            }
+            std::thread::yield_now();
+        }
     }
 
     // ---- the clock
@@ -389,7 +362,7 @@ impl<'s> Playing<'s> {
         if say == Say::Reset {
             end.note(at, Fact::Happened(Event::Reset));
             if end.socket.is_none() {
-                end.stop_watching(at.to + QUIET);
+                end.ended(at.to);
             }
             return Ok(());
         }
@@ -407,8 +380,7 @@ impl<'s> Playing<'s> {
         let scenario = &end.part.scenario;
         end.established = Some(at);
         end.initial = end.peer.acknowledged();
-        let until = scenario.until.since_origin();
-        end.watched_until = Some(at.to + until + until / 8 + 2 * QUIET);
+        end.watched_until = Some(at.to + watched(scenario).since_origin());
         let steps: Vec<Duration> = scenario
             .events
             .iter()
@@ -465,6 +437,8 @@ impl<'s> Playing<'s> {
             Happening::QueueDrained => {
                 self.glance()?;
                 let ((), at) = timed(|| self.stage.stop_queue(false))?;
+                self.read_wire()?;
+                self.glance()?;
                 self.queue_full = None;
                 self.ends[index].note(at, Fact::QueueDrained);
             }
@@ -505,8 +479,11 @@ impl<'s> Playing<'s> {
         let end = &mut self.ends[index];
         let outstanding = end.outstanding();
         match happening {
-            Happening::ReceiveData => end.note(at, Fact::Data { outstanding }),
-            Happening::ReceiveAck
+            Happening::ReceiveData if !end.part.reads => {
+                end.note(at, Fact::UnreadData { outstanding });
+            }
+            Happening::ReceiveData
+            | Happening::ReceiveAck
             | Happening::ReceiveGarbageProbe
             | Happening::ReceiveOutOfOrder => {
                 end.note(at, Fact::Happened(Event::Ack { outstanding }));
@@ -564,8 +541,11 @@ impl<'s> Playing<'s> {
         let to = now();
         // A queue that is full is a namespace's, and so is the count: such a
         // scenario has a namespace of its own.
-        for _ in before..made {
-            self.ends[0].note(Between { from, to }, Fact::Dropped);
+        let end = &mut self.ends[0];
+        let since = end.facts.iter().rev().take_while(|(at, _)| at.from >= from);
+        let came = since.filter(|(_, fact)| *fact == Fact::Probe).count() + end.left.len();
+        for _ in before + came as u64..made {
+            end.note(Between { from, to }, Fact::Dropped);
         }
         self.queue_full = Some((made, to));
         self.at(to + GLANCE, Task::Glance);
@@ -610,10 +590,10 @@ impl<'s> Playing<'s> {
         let Some(socket) = &end.socket else {
             return Ok(());
         };
-        if let News::Error(error) = subject::look(socket, events)? {
+        if let News::Error(error) = subject::look(socket, events, end.part.reads)? {
             let at = now();
             end.note(Between::exactly(at), Fact::Error(error));
-            end.stop_watching(at + QUIET);
+            end.ended(at);
         }
         Ok(())
     }

@@ -38,9 +38,11 @@ impl Between {
 pub enum Fact {
     /// What the machine is told as it is.
     Happened(Event),
-    /// In-order data reached the subject, acknowledging nothing new. Whether
-    /// the kernel looked at their acknowledgment is its own affair.
-    Data {
+    /// In-order data reached the subject, acknowledging nothing new, and
+    /// earlier data may wait unread. Then it is the kernel's own affair
+    /// whether it looks at their acknowledgment. Without unread data it does
+    /// ([`Event::Ack`]).
+    UnreadData {
         /// Whether anything of the subject's was in flight.
         outstanding: bool,
     },
@@ -57,9 +59,12 @@ pub enum Fact {
     QueueDrained,
     /// A probe of the right form came from the subject.
     Probe,
-    /// The subject made a probe and its own queue dropped it (`TCPKeepAlive`
-    /// of the namespace went up).
+    /// The subject made a probe and its own host dropped it: its queue
+    /// (`TCPKeepAlive` of the namespace went up), or the backlog behind the
+    /// cable (it left one end and did not arrive at the other).
     Dropped,
+    /// The subject's host dropped something that was no probe.
+    Lost,
     /// A reset of the right form came from the subject.
     Abort,
     /// The program closed its socket: it is given no error any more.
@@ -83,12 +88,14 @@ pub struct Record {
 }
 
 impl Record {
-    /// Orders what was noted, and makes times count from `established`.
+    /// Orders what was noted until the end of watching, and makes times count
+    /// from `established`.
     pub(crate) fn new(
         mut facts: Vec<(Between, Fact)>,
         established: Between,
         watched_until: Time,
     ) -> Self {
+        facts.retain(|(at, _)| at.to <= watched_until);
         facts.sort_by_key(|(at, _)| at.from);
         for (at, _) in &mut facts {
             *at = at.since(established.from);

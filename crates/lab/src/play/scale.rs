@@ -197,3 +197,61 @@ impl Scaling {
         .unwrap_or(*sysctl)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tcpalive_keepalive::Params;
+
+    fn scenario(params: &str) -> Scenario {
+        let params: Params = params.parse().unwrap();
+        Scenario {
+            until: Time::from_secs(200),
+            options: params.into(),
+            ..Scenario::default()
+        }
+    }
+
+    #[test]
+    fn all_times_are_divided() {
+        let mut article = scenario("10/20/5/30s");
+        article.peer.silent_from = Some(Time::from_secs(30));
+        article.events.push(Step {
+            at: Time::from_secs(5),
+            what: Happening::Set(vec![SetOption::Idle(Seconds::new(20).unwrap())]),
+        });
+        let short = scaled(&article, 10).unwrap();
+        let expected: Params = "1/2/5/3s".parse().unwrap();
+        assert_eq!(short.options, expected.into());
+        assert_eq!(short.until, Time::from_secs(20));
+        assert_eq!(short.peer.silent_from, Some(Time::from_secs(3)));
+        assert_eq!(short.events[0].at, Time::from_millis(500));
+        assert_eq!(
+            short.events[0].what,
+            Happening::Set(vec![SetOption::Idle(Seconds::new(2).unwrap())])
+        );
+        // The socket has values of its own: the namespace's are not in use.
+        assert_eq!(short.sysctl, Sysctl::LINUX);
+    }
+
+    #[test]
+    fn sysctls_in_use_are_divided_too() {
+        let default = Scenario {
+            options: Options::ON,
+            ..Scenario::default()
+        };
+        let short = scaled(&default, 75).unwrap();
+        assert_eq!(short.sysctl, Sysctl::new(96, 1, 9).unwrap());
+    }
+
+    #[test]
+    fn scale_that_does_not_come_out_even_says_which_would_do() {
+        let error = scaled(&scenario("10/75/9"), 10).unwrap_err();
+        assert_eq!((error.seconds, error.largest), (75, 5));
+        assert!(error.to_string().contains("--scale 5 would do"), "{error}");
+        assert_eq!(scaled(&scenario("10/20/5"), 0).unwrap_err().largest, 1);
+        // A user timeout is milliseconds, one at least.
+        let error = scaled(&scenario("10/20/5/7ms"), 10).unwrap_err();
+        assert_eq!(error.largest, 5);
+    }
+}

@@ -23,7 +23,7 @@ const DATA: &[u8] = b"from the peer";
 const GAP: u32 = 5000;
 
 /// The peer's end of one connection.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct ScriptedPeer {
     here: SocketAddr,
     subject: SocketAddr,
@@ -48,8 +48,8 @@ pub(crate) enum Heard {
     Probe,
     /// Data or FIN that were not seen before.
     New,
-    /// Data or FIN again.
-    Retransmission,
+    /// Data or FIN again, or before what comes first.
+    NothingNew,
     /// An ACK without more.
     Ack,
     Reset,
@@ -130,6 +130,11 @@ impl ScriptedPeer {
         !limited
     }
 
+    /// What it will make of a segment that has just left, if that arrives.
+    pub(crate) fn expect(&self, segment: &Segment<'_>) -> Heard {
+        self.clone().hear(segment)
+    }
+
     pub(crate) fn hear(&mut self, segment: &Segment<'_>) -> Heard {
         let flags = segment.flags();
         if flags.contains(Flags::SYN) {
@@ -167,10 +172,8 @@ impl ScriptedPeer {
         if segment.sequence() == self.rcv_nxt {
             self.rcv_nxt = end;
             Heard::New
-        } else if sequence::before(segment.sequence(), self.rcv_nxt) {
-            Heard::Retransmission
         } else {
-            Heard::Odd(format!("data that leave a gap: {}", self.relative(segment)))
+            Heard::NothingNew
         }
     }
 
@@ -349,4 +352,136 @@ pub(crate) fn icmp_of(error: Errno, ipv6: bool) -> Option<(u8, u8)> {
 /// TSval: milliseconds of a clock that wraps.
 fn millis(time: Duration) -> u32 {
     time.as_millis() as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SUBJECT: &str = "10.77.0.1:40000";
+    const PEER: &str = "10.77.0.2:10000";
+
+    /// A peer that has agreed to timestamps, and what the subject sends next.
+    fn established() -> (ScriptedPeer, Draft<'static>) {
+        let (subject, here) = (SUBJECT.parse().unwrap(), PEER.parse().unwrap());
+        let mut peer = ScriptedPeer::new(here, subject, true);
+        let stamp = |value| {
+            Some(Timestamps {
+                value,
+                echo_reply: 0,
+            })
+        };
+        let syn = Draft {
+            sequence: u32::MAX,
+            flags: Flags::SYN,
+            timestamps: stamp(1),
+            ..Draft::new(subject, here)
+        };
+        assert_eq!(hear(&mut peer, &syn), Heard::Syn);
+        peer.say(Say::SynAck, Time::ZERO).unwrap();
+        let next = Draft {
+            sequence: 0,
+            acknowledgment: peer.snd_nxt,
+            flags: Flags::ACK,
+            timestamps: stamp(2),
+            ..syn
+        };
+        (peer, next)
+    }
+
+    fn hear(peer: &mut ScriptedPeer, draft: &Draft<'_>) -> Heard {
+        peer.hear(&Segment::parse(&draft.to_bytes().unwrap()).unwrap())
+    }
+
+    #[test]
+    fn probe_is_one_to_the_left_and_nothing_else() {
+        let (mut peer, next) = established();
+        let probe = Draft {
+            sequence: u32::MAX,
+            ..next
+        };
+        assert_eq!(hear(&mut peer, &next), Heard::Ack);
+        assert_eq!(hear(&mut peer, &probe), Heard::Probe);
+        for wrong in [
+            Draft {
+                sequence: u32::MAX - 1,
+                ..probe
+            },
+            Draft {
+                acknowledgment: probe.acknowledgment.wrapping_add(1),
+                ..probe
+            },
+            Draft {
+                flags: Flags::ACK | Flags::PSH,
+                ..probe
+            },
+            Draft {
+                timestamps: None,
+                ..probe
+            },
+            Draft {
+                payload: &[0],
+                ..probe
+            },
+        ] {
+            assert!(
+                matches!(hear(&mut peer, &wrong), Heard::Odd(_)),
+                "{wrong:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn reset_is_rst_and_ack_at_both_next_numbers() {
+        let (mut peer, next) = established();
+        let reset = Draft {
+            flags: Flags::RST | Flags::ACK,
+            ..next
+        };
+        assert_eq!(hear(&mut peer, &reset), Heard::Reset);
+        for wrong in [
+            Draft {
+                flags: Flags::RST,
+                ..reset
+            },
+            Draft {
+                sequence: 1,
+                ..reset
+            },
+            Draft {
+                acknowledgment: reset.acknowledgment.wrapping_add(1),
+                ..reset
+            },
+        ] {
+            assert!(
+                matches!(hear(&mut peer, &wrong), Heard::Odd(_)),
+                "{wrong:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn data_are_acknowledged_as_far_as_the_script_allows() {
+        let (mut peer, next) = established();
+        let data = Draft {
+            payload: b"0123456789",
+            ..next
+        };
+        peer.will_acknowledge(4);
+        assert_eq!(hear(&mut peer, &data), Heard::New);
+        assert_eq!(hear(&mut peer, &data), Heard::NothingNew);
+        let packet = peer.say(Say::Ack, Time::ZERO).unwrap();
+        let ack = Segment::parse(&packet).unwrap();
+        assert_eq!(ack.acknowledgment(), 4);
+        assert_eq!(ack.timestamps().unwrap().echo_reply, 2);
+        assert!(!peer.has_more_to_acknowledge());
+        assert!(!peer.all_acknowledged(10, 0));
+    }
+
+    #[test]
+    fn one_answer_in_500_ms() {
+        let (mut peer, _) = established();
+        let answers = [0, 499, 500, 900, 1000].map(|ms| peer.may_answer(Time::from_millis(ms)));
+        assert_eq!(answers, [true, false, true, false, true]);
+    }
 }

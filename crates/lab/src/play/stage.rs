@@ -51,9 +51,10 @@ impl Stage {
 
     /// Plays the connections side by side to their ends.
     pub(super) fn play(&self, parts: &[&Part], interrupt: &Interrupt) -> Result<Vec<Record>> {
-        let wire = self.peer.run(|| Wire::open("eth0")).map_err(from_kernel)?;
+        let peers_wire = self.peer.run(|| Wire::open("eth0")).map_err(from_kernel)?;
         self.subject.run(|| {
-            let mut playing = Playing::new(self, wire, parts)?;
+            let wire = Wire::open("eth0").map_err(from_kernel)?;
+            let mut playing = Playing::new(self, wire, peers_wire, parts)?;
             playing.run(interrupt)?;
             playing.records()
         })

@@ -79,16 +79,19 @@ pub(crate) fn accept(listener: &OwnedFd) -> Result<Option<OwnedFd>> {
     }
 }
 
-/// Takes what came, and the error if there is one. `SO_ERROR` is asked for
+/// Takes what came if the program `reads`, and the error if there is one. `SO_ERROR` is asked for
 /// only when epoll told of an error: the question alone takes a remembered
 /// soft error away (`sk_getsockopt`).
-pub(crate) fn look(socket: &OwnedFd, events: epoll::EventFlags) -> Result<News> {
+pub(crate) fn look(socket: &OwnedFd, events: epoll::EventFlags, reads: bool) -> Result<News> {
     if events.contains(epoll::EventFlags::ERR)
         && let Err(error) = sockopt::socket_error(socket).doing(|| "ask for SO_ERROR".to_owned())?
     {
         return Ok(news(error));
     }
     let mut bytes = [0; 4096];
+    if !reads {
+        return Ok(News::Nothing);
+    }
     loop {
         // A socket that never connected says ENOTCONN.
         match net::recv(socket, &mut bytes, RecvFlags::empty()) {

@@ -44,6 +44,11 @@ impl Bench {
         ((count as f64 * self.scale) as usize).max(10)
     }
 
+    /// An error once someone asked for an end.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        self.stop.check()
+    }
+
     /// The command that makes this program a worker of the lab.
     pub(crate) fn worker(&self, kind: &str) -> Result<Vec<OsString>, Failure> {
         let own = std::env::current_exe()?;

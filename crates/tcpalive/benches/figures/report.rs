@@ -65,27 +65,31 @@ pub(crate) fn details(figures: &[Figure]) -> String {
     let mut text = String::new();
     for figure in figures {
         let _ = writeln!(text, "\n## {}\n\n{}\n", figure.name, figure.what);
-        text.push_str(
-            "| | Command | Runs | Time | Processor | Memory |\n|---|---|---|---|---|---|\n",
-        );
-        for series in &figure.series {
-            let _ = writeln!(
-                text,
-                "| {} | `{}` | {} | {} | {:.2} s | {:.1} MiB |",
-                series.label,
-                series.shown,
-                series.runs.len(),
-                series.elapsed(),
-                series.spread(|run| run.cpu_s).median,
-                series.spread(|run| run.peak_mib).median,
-            );
+        if !figure.series.is_empty() {
+            push_series(&mut text, &figure.series);
         }
-        text.push('\n');
         for note in &figure.notes {
             let _ = writeln!(text, "- {note}");
         }
     }
     text
+}
+
+fn push_series(text: &mut String, all: &[Series]) {
+    text.push_str("| | Command | Runs | Time | Processor | Memory |\n|---|---|---|---|---|---|\n");
+    for series in all {
+        let _ = writeln!(
+            text,
+            "| {} | `{}` | {} | {} | {:.2} s | {:.1} MiB |",
+            series.label,
+            series.shown,
+            series.runs.len(),
+            series.elapsed(),
+            series.spread(|run| run.cpu_s).median,
+            series.spread(|run| run.peak_mib).median,
+        );
+    }
+    text.push('\n');
 }
 
 /// `docs/benchmarks.md`.

@@ -63,7 +63,16 @@ impl fmt::Display for Text<'_> {
             out.push_str(&words(row));
             out.push('\n');
         }
+        if self.comparison.congested {
+            out.push_str(
+                "This host dropped packets of its own meanwhile, for want of time, and tried them again: the times \
+                 above are not those predicted, and the machine was told of it.\n",
+            );
+        }
         match &self.comparison.disagreement {
+            None if self.comparison.congested => {
+                out.push_str("The kernel did what the machine says.\n");
+            }
             None if self.comparison.held() => out.push_str("The kernel did what was predicted.\n"),
             None => out.push_str("The kernel did not do what was predicted.\n"),
             Some(why) => writeln!(out, "The kernel did not do what was predicted: {why}")?,
@@ -152,11 +161,12 @@ pub fn write_ndjson(
     writeln!(
         out,
         "{{\"type\":\"result\",\"scenario\":{scenario},\"held\":{},\"steps\":{},\"scale\":{},\
-         \"hz\":{},\"disagreement\":{}}}",
+         \"hz\":{},\"congested\":{},\"disagreement\":{}}}",
         comparison.held(),
         comparison.rows.len(),
         comparison.scale,
         comparison.hz.get(),
+        comparison.congested,
         Value::from(disagreement)
     )
 }

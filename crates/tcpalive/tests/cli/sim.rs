@@ -174,3 +174,41 @@ fn a_drawing_that_cannot_be_written_is_a_failure() {
         ended.stderr
     );
 }
+
+#[test]
+fn the_kernel_is_held_beside_the_prediction() {
+    let files = [shipped("silent-peer"), shipped("peer-knows-nothing")];
+    let ended = tcpalive(&["sim", "--compare-kernel", "--json", &files[0], &files[1]]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let objects = ended.objects();
+    let steps: Vec<&str> = objects
+        .iter()
+        .filter(|object| object["type"] == "step" && object["scenario"] == "silent-peer")
+        .map(|step| step["what"].as_str().unwrap())
+        .collect();
+    // A host under load may drop a packet of its own; then that is said.
+    let congested = objects.iter().any(|object| object["congested"] == true);
+    assert!(
+        congested || steps == ["probe", "probe", "probe", "abort"],
+        "{ended:?}"
+    );
+    for step in objects
+        .iter()
+        .filter(|object| object["type"] == "step" && !congested)
+    {
+        let (predicted, measured) = (step["t"].as_f64(), step["measured_t"].as_f64());
+        assert!(measured.unwrap() + 0.005 > predicted.unwrap(), "{step}");
+    }
+    let summary = json!({"type": "summary", "scenarios": 2, "held": 2, "failed": 0});
+    assert_eq!(ended.summary(), summary);
+}
+
+#[test]
+fn a_scale_that_leaves_no_whole_seconds_is_wrong_usage() {
+    let file = shipped("article-test-3");
+    let ended = tcpalive(&["sim", "--compare-kernel", "--scale", "3", &file]);
+    assert_eq!(ended.code, 2, "{ended:?}");
+    assert!(ended.stderr.contains("--scale"), "{}", ended.stderr);
+    let ended = tcpalive(&["sim", "--scale", "3", &file]);
+    assert_eq!(ended.code, 2, "{ended:?}");
+}
