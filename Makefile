@@ -64,5 +64,6 @@ bench: packages-test
 # Needs a nightly toolchain and cargo-fuzz; SECONDS for each parser.
 SECONDS ?= 300
 fuzz:
+	cargo +nightly fuzz run capture_file -- -max_total_time=$(SECONDS)
 	cargo +nightly fuzz run filter -- -max_total_time=$(SECONDS)
 	cargo +nightly fuzz run segment -- -max_total_time=$(SECONDS)
