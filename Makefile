@@ -7,7 +7,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # What building needs, and what the lab, the tests and the benchmarks run.
 BUILD_PACKAGES := clang llvm libelf-dev zlib1g-dev pkg-config make gcc libc6-dev
 LAB_PACKAGES := iproute2 nftables
-TEST_PACKAGES := tcpdump netcat-openbsd python3 procps util-linux
+TEST_PACKAGES := tcpdump tshark wireshark-common netcat-openbsd python3 procps util-linux
 TEST_THREADS ?= 10
 AS_ROOT := $(if $(SUDO),CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="sudo -E" CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="sudo -E")
 BINARY = $(shell cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release/tcpalive
@@ -64,6 +64,6 @@ bench: packages-test
 # Needs a nightly toolchain and cargo-fuzz; SECONDS for each parser.
 SECONDS ?= 300
 fuzz:
-	cargo +nightly fuzz run capture_file -- -max_total_time=$(SECONDS)
+	cargo +nightly fuzz run capture_file -- -malloc_limit_mb=4 -max_total_time=$(SECONDS)
 	cargo +nightly fuzz run filter -- -max_total_time=$(SECONDS)
 	cargo +nightly fuzz run segment -- -max_total_time=$(SECONDS)

@@ -182,6 +182,7 @@ impl Walk {
                 context: self.context,
             });
         }
-        self.tunnel(payload)
+        let sent = layer.behind(payload.header_length)?.sent;
+        self.tunnel(payload, sent)
     }
 }

@@ -225,6 +225,12 @@ fn a_length_of_zero_is_taken_from_the_frame() {
     let frame = ethernet(IPV4, &ipv4(4, &packet));
     let found = ip_packet(Link::ETHERNET, &frame, 3014).unwrap();
     assert_eq!(found.segment().unwrap().payload_len(), 2);
+    // Where the outer packet claims more than the frame had (found by
+    // fuzzing), from the frame.
+    let mut outer = ipv4(4, &packet);
+    outer[2..4].fill(0xff);
+    let found = ip_packet(Link::RAW, &outer, outer.len() as u32).unwrap();
+    assert_eq!(found.sent, 42);
     // Longer than IPv6's length field can tell.
     let mut packet = ipv6(6, &TCP);
     packet[4..6].fill(0);

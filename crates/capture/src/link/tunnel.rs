@@ -20,15 +20,18 @@ const VXLAN_PORT_LINUX: u16 = 8472;
 const GENEVE_PORT: u16 = 6081;
 
 impl Walk {
-    pub(super) fn tunnel<'a>(&mut self, payload: IpPayload<'a>) -> Option<IpPacket<'a>> {
+    /// What an IP packet carries that is not TCP. `sent` is how many bytes
+    /// were sent behind its headers.
+    pub(super) fn tunnel<'a>(&mut self, payload: IpPayload<'a>, sent: u32) -> Option<IpPacket<'a>> {
         if self.in_tunnel {
             return None;
         }
         self.in_tunnel = true;
         let layer = Layer {
             bytes: payload.bytes,
-            // Lossless: at most what was sent in the frame.
-            sent: payload.length as u32,
+            // The header may claim more than the frame had. Lossless: a
+            // packet's length has at most 32 bits.
+            sent: sent.min(payload.length as u32),
         };
         match payload.protocol {
             IPV4_IN_IP => self.ip_of_version(4, layer),

@@ -191,7 +191,7 @@ pub(crate) fn encapsulations() -> Vec<(&'static str, Vec<u8>, &'static str)> {
                     0,
                     &join(&[
                         &[43, 0, 1, 4, 0, 0, 0, 0],
-                        &[44, 0, 4, 0, 0, 0, 0, 0],
+                        &[44, 0, 0, 0, 0, 0, 0, 0],
                         &[6, 0, 0, 0, 0, 0, 0, 0],
                         &TCP,
                     ]),
