@@ -3,7 +3,7 @@
 //!
 //! `cargo bench -p tcpalive-capture`. The file (1 GB, 100,000 connections) is
 //! made first and stays in the target directory; every figure is the best of
-//! five, with the file in the page cache.
+//! nine, with the file in the page cache.
 
 #![expect(
     clippy::disallowed_methods,
@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use tcpalive_capture::synthetic::{Shape, write};
 use tcpalive_capture::{Link, Reader, Resolution, Writer};
 
-const ROUNDS: u32 = 5;
+const ROUNDS: u32 = 9;
 const SHAPE: Shape = Shape::new(100_000, 116, 1);
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;

@@ -36,9 +36,11 @@ fn run_well(program: &str, arguments: &[&str], files: &[&Path]) -> String {
     text
 }
 
-/// Frame number, time in nanoseconds, captured and original length of each
-/// packet, as tshark tells them. The file may be damaged.
-fn as_tshark_reads(file: &Path) -> Vec<(u64, u64, usize, u32)> {
+/// Frame number, time in nanoseconds, captured and original length.
+type Seen = (u64, u64, usize, u32);
+
+/// Each packet as tshark tells it. The file may be damaged.
+fn as_tshark_reads(file: &Path) -> Vec<Seen> {
     let fields = [
         "-T",
         "fields",
@@ -75,7 +77,7 @@ fn as_tshark_reads(file: &Path) -> Vec<(u64, u64, usize, u32)> {
 }
 
 /// The same as this crate reads it, and the links.
-fn as_we_read(file: &Path) -> (Vec<(u64, u64, usize, u32)>, Vec<Link>, Option<FileError>) {
+fn as_we_read(file: &Path) -> (Vec<Seen>, Vec<Link>, Option<FileError>) {
     let (mut packets, mut links) = (Vec::new(), Vec::new());
     let mut reader = Reader::new(File::open(file).unwrap()).unwrap();
     loop {
