@@ -60,6 +60,7 @@ test: packages-test lint
 bench: packages-test
 	cargo build --release --locked -p tcpalive
 	$(AS_ROOT) cargo bench --locked -p tcpalive --bench figures
+	cargo bench --locked -p tcpalive-capture --bench reader
 
 # Needs a nightly toolchain and cargo-fuzz; SECONDS for each parser.
 SECONDS ?= 300

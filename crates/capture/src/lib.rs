@@ -1,6 +1,6 @@
 //! Keep-alive read out of captures: packets → flows → findings.
 //!
-//! * [`file`]: [`Reader`], packets out of pcap and pcapng; [`FileError`].
+//! * [`file`](mod@file): [`Reader`], packets out of pcap and pcapng; [`FileError`].
 //! * [`link`]: [`ip_packet`], the IP packet with TCP in a frame; [`Context`],
 //!   what keeps it apart from others with the same addresses.
 //! * [`synthetic`]: captures made up, and the truth about them.

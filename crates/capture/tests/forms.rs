@@ -530,6 +530,37 @@ fn other_versions_are_refused() {
 }
 
 #[test]
+fn no_length_in_a_file_makes_the_reader_ask_for_more_than_its_buffer() {
+    struct Watched<'a>(&'a [u8]);
+    impl Read for Watched<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            assert!(buffer.len() <= 768 * 1024);
+            self.0.read(buffer)
+        }
+    }
+    let order = Order::Little;
+    for length in [MAX_CAPTURED, MAX_CAPTURED + 1, 524_288, 128 << 20, u32::MAX] {
+        let mut pcap = order.pcap(0xa1b2_c3d4, 1);
+        let mut record = order.record(1, 2, &[0; 1000], length);
+        record[8..12].copy_from_slice(&order.u32(length));
+        pcap.extend(record);
+        let mut pcapng = order.section(b"");
+        pcapng.extend(order.interface(1, 0, b""));
+        let mut block = order.enhanced(0, 0, &[0; 1000], length);
+        block[4..8].copy_from_slice(&order.u32(length));
+        block[20..24].copy_from_slice(&order.u32(length));
+        for kind in [1, 2, 3, 6, 0x77] {
+            block[..4].copy_from_slice(&order.u32(kind));
+            let file = [&pcapng[..], &block].concat();
+            let (packets, error) = read(Watched(&file));
+            assert!(packets.is_empty() && error.is_some(), "{kind} of {length}");
+        }
+        let (packets, error) = read(Watched(&pcap));
+        assert!(packets.is_empty() && error.is_some(), "{length}");
+    }
+}
+
+#[test]
 fn interfaces_are_bounded() {
     let order = Order::Little;
     let mut file = order.section(b"");
