@@ -18,6 +18,7 @@ mod ethertype;
 mod tunnel;
 
 pub use context::Context;
+use std::fmt;
 use tcpalive_segment::{IpPayload, ParseError, Segment};
 
 const TCP: u8 = 6;
@@ -57,6 +58,37 @@ impl Link {
     const DLT_RAW: Self = Self(12);
     /// [`Link::RAW`] as it is numbered inside OpenBSD.
     const DLT_RAW_OPENBSD: Self = Self(14);
+
+    /// Whether [`ip_packet`] looks into frames of this type. In those of
+    /// another, such as 802.11 radio, it finds nothing: a person should be
+    /// told so.
+    #[must_use]
+    pub const fn is_known(self) -> bool {
+        matches!(
+            self,
+            Self::NULL
+                | Self::ETHERNET
+                | Self::PPP
+                | Self::DLT_RAW
+                | Self::DLT_RAW_OPENBSD
+                | Self::PPP_HDLC
+                | Self::PPP_ETHER
+                | Self::RAW
+                | Self::C_HDLC
+                | Self::LOOP
+                | Self::LINUX_SLL
+                | Self::IPV4
+                | Self::IPV6
+                | Self::LINUX_SLL2
+        )
+    }
+}
+
+/// The number, as `link type 1`.
+impl fmt::Display for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "link type {}", self.0)
+    }
 }
 
 /// An IP packet with TCP in it, found in a frame.

@@ -129,6 +129,10 @@ fn every_link_type_is_taken_off() {
         ),
         ("cisco", Link::C_HDLC, join(&[&[0x0f, 0, 8, 0], &v4]), ""),
     ];
+    for number in 0..=u16::MAX {
+        let tested = number == 1 || frames.iter().any(|frame| frame.1 == Link(number));
+        assert_eq!(Link(number).is_known(), tested, "{}", Link(number));
+    }
     for (name, link, frame, context) in frames {
         assert_found(name, link, &frame, context);
         for length in 0..frame.len() - TCP.len() {
