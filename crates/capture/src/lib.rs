@@ -1,3 +1,5 @@
 //! Keep-alive read out of captures: packets → flows → findings.
 
 #![forbid(unsafe_code)]
+
+pub mod flow;
