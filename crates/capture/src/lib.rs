@@ -16,3 +16,4 @@ pub mod write;
 pub use file::{FileError, Packet, Reader};
 pub use link::{Context, IpPacket, Link, ip_packet};
 pub use write::{Resolution, Writer};
+pub mod flow;
