@@ -85,7 +85,7 @@ pub enum Output {
 }
 
 /// So many expired timers are taken from the wheel at a time.
-const BATCH: usize = 64;
+const BATCH: usize = 128;
 
 impl<Id> Engine<Id> {
     /// The tick of Linux at 250 Hz.
@@ -113,6 +113,12 @@ impl<Id> Engine<Id> {
     /// are armed do not move; values are read each time that one fires.
     pub fn set_sysctl(&mut self, sysctl: Sysctl) {
         self.sysctl = sysctl;
+    }
+
+    /// The values for what connections have not set of their own.
+    #[must_use]
+    pub const fn sysctl(&self) -> &Sysctl {
+        &self.sysctl
     }
 
     /// Takes a connection that is established now.
@@ -202,8 +208,10 @@ impl<Id> Engine<Id> {
     pub fn poll(&mut self, now: Time) -> Option<(Key, Output)> {
         loop {
             let timer = self.wheel.pop(now)?;
-            if let Some(output) = self.fire(timer, now) {
-                return Some(output);
+            if let Some(key) = self.key(timer)
+                && let Some(output) = self.fire(key, now)
+            {
+                return Some((key, output));
             }
         }
     }
@@ -213,32 +221,44 @@ impl<Id> Engine<Id> {
     pub fn poll_batch(&mut self, now: Time, due: &mut Vec<(Key, Output)>) -> bool {
         let mut timers = [0; BATCH];
         let popped = self.wheel.pop_batch(now, &mut timers);
-        for &timer in &timers[..popped] {
-            due.extend(self.fire(timer, now));
+        // All connections are looked at before any of them is changed, so
+        // that their cache misses are waited for together.
+        let mut keys = [None; BATCH];
+        for (key, &timer) in keys.iter_mut().zip(&timers[..popped]) {
+            *key = self.key(timer);
+        }
+        for key in keys.into_iter().flatten() {
+            let output = self.fire(key, now);
+            due.extend(output.map(|output| (key, output)));
         }
         popped > 0
     }
 
+    /// The connection that has this timer.
     #[inline]
-    fn fire(&mut self, timer: u32, now: Time) -> Option<(Key, Output)> {
-        let slot = self.slots.get_mut(timer as usize)?;
-        let Entry::Taken { generation, .. } = slot.entry else {
-            return None;
-        };
-        let key = Key {
-            slot: timer,
-            generation,
-        };
+    fn key(&self, timer: u32) -> Option<Key> {
+        match self.slots.get(timer as usize)?.entry {
+            Entry::Taken { generation, .. } => Some(Key {
+                slot: timer,
+                generation,
+            }),
+            Entry::Free { .. } => None,
+        }
+    }
+
+    #[inline]
+    fn fire(&mut self, key: Key, now: Time) -> Option<Output> {
+        let slot = self.slots.get_mut(key.slot as usize)?;
         match slot.machine.on_timer(now, &self.sysctl) {
             Action::Probe { probes_out, next } => {
-                self.wheel.arm(timer, next);
-                Some((key, Output::Probe { probes_out }))
+                self.wheel.arm(key.slot, next);
+                Some(Output::Probe { probes_out })
             }
             Action::Arm(at) => {
-                self.wheel.arm(timer, at);
+                self.wheel.arm(key.slot, at);
                 None
             }
-            Action::Abort(abort) => Some((key, Output::Abort(abort))),
+            Action::Abort(abort) => Some(Output::Abort(abort)),
             // The timer is down already, by having fired.
             Action::Keep | Action::Disarm | Action::Closed { .. } => None,
         }
@@ -271,6 +291,16 @@ impl<Id> Engine<Id> {
     pub fn timer(&self, key: Key) -> Option<Time> {
         self.slot(key)?;
         self.wheel.deadline(key.slot)
+    }
+
+    /// All connections, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (Key, &Id, &Machine)> {
+        (0..).zip(&self.slots).filter_map(|(slot, place)| {
+            let Entry::Taken { generation, ref id } = place.entry else {
+                return None;
+            };
+            Some((Key { slot, generation }, id, &place.machine))
+        })
     }
 
     /// How many connections there are, closed ones that were not removed included.
@@ -328,6 +358,8 @@ mod tests {
         assert_eq!((engine.id(first), engine.id(second)), (None, Some(&'b')));
         assert!(!engine.machine(second).unwrap().is_closed());
         assert_eq!(engine.len(), 1);
+        let left: Vec<(Key, char)> = engine.iter().map(|(key, id, _)| (key, *id)).collect();
+        assert_eq!(left, [(second, 'b')]);
     }
 
     #[test]

@@ -79,7 +79,8 @@ pub enum Event {
     Established,
     /// A segment came whose acknowledgment is acceptable: `snd_una ≤ ack ≤
     /// snd_nxt` (`tcp_ack`). That is what answers a probe. It resets the count
-    /// and the clock and clears the soft error.
+    /// and the clock and clears the soft error. For protocols other than TCP:
+    /// a sign of life came.
     Ack {
         /// Whether anything is still in flight or queued.
         outstanding: bool,
@@ -259,6 +260,13 @@ impl Machine {
             probes_out: self.probes_out,
             next: now + self.options.interval(sysctl).max(TICK),
         }
+    }
+
+    /// The timer fired while somebody else held the connection, as the kernel's
+    /// does when a program is in the middle of a system call on the socket:
+    /// nothing is looked at, and it tries again after [`LOCKED_RETRY`].
+    pub fn on_timer_while_locked(&self, now: Time) -> Action {
+        Action::Arm(now + LOCKED_RETRY)
     }
 
     /// `setsockopt` on a connection.

@@ -117,7 +117,6 @@ impl UserTimeout {
 ///
 /// let params: Params = "10/20/5".parse()?;
 /// assert_eq!(params.idle.get(), 10);
-/// // The article's third test: five probes, and a reset at 110 s.
 /// assert_eq!(params.detection_time().from_last_heard.worst.as_secs(), 120);
 /// assert_eq!(params.detection_time().from_last_heard.best.as_secs(), 110);
 /// assert!("0/20/5".parse::<Params>().is_err());

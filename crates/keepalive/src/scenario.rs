@@ -2,7 +2,7 @@
 //! silent, what happens to it and when.
 //!
 //! * [`simulation`](crate::simulation) plays a scenario in virtual time.
-//! * The feature `toml` reads scenarios from files ([`Scenario::from_toml`]).
+//! * The feature `toml` reads scenarios from files (`Scenario::from_toml`).
 //!
 //! Times count from the moment at which the connection was established and
 //! last heard.

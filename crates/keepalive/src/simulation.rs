@@ -3,7 +3,7 @@
 //! ```
 //! use tcpalive_keepalive::{Params, Peer, Scenario, Time, simulate};
 //!
-//! // The article's third test: the cable is cut at once.
+//! // The cable is cut at once.
 //! let params: Params = "10/20/5".parse()?;
 //! let life = simulate(&Scenario {
 //!     until: Time::from_secs(200),

@@ -4,6 +4,7 @@ mod buckets;
 mod place;
 #[cfg(test)]
 mod tests;
+mod ticks;
 
 use crate::time::Time;
 use alloc::vec;
@@ -11,6 +12,7 @@ use alloc::vec::Vec;
 use buckets::{Batch, Buckets, Chain};
 use core::time::Duration;
 use place::{LEVELS, Place, Record};
+use ticks::Ticks;
 
 /// Timers of a caller that numbers them: one deadline for each, or none.
 ///
@@ -64,13 +66,13 @@ use place::{LEVELS, Place, Record};
 /// # Memory
 /// 8 bytes for each index up to the highest armed, and 4.3 bytes (64 bytes for
 /// 15) for each entry. Entries are never more than twice the timers that have
-/// one, and 64 a bucket (0.3 MB): a bucket in which more is left behind than
+/// one, and 65 a bucket (0.3 MB): a bucket in which more is left behind than
 /// valid is swept, which costs each re-arming to an earlier time about two
-/// entries' reading, paid in one go. The buckets take 16 KB. Memory that was
+/// entries' reading, paid in one go. The buckets take 12 KB. Memory that was
 /// needed once is kept for the next time.
 #[derive(Debug)]
 pub struct Wheel {
-    tick_nanos: u64,
+    ticks: Ticks,
     /// The tick that the wheel has come to. Of all that is filed for it or
     /// before, the rest is in `draining`, in `batch` or at [`Place::LATE`].
     now: u64,
@@ -91,7 +93,7 @@ impl Wheel {
     pub const SHORTEST_TICK: Duration = Duration::from_micros(10);
 
     /// One more than the highest index that a timer can have.
-    pub const MAX_TIMERS: u32 = 1 << 31;
+    pub const MAX_TIMERS: u32 = 1 << 30;
 
     /// A wheel without timers. A tick shorter than
     /// [`SHORTEST_TICK`](Self::SHORTEST_TICK) is taken as that. Deadlines up
@@ -107,7 +109,7 @@ impl Wheel {
     pub fn with_capacity(tick: Duration, start: Time, timers: usize) -> Self {
         let tick = Time::from_origin(tick.max(Self::SHORTEST_TICK));
         let mut wheel = Self {
-            tick_nanos: tick.as_nanos(),
+            ticks: Ticks::of(tick.as_nanos()),
             now: 0,
             records: vec![Record::IDLE; timers],
             buckets: Buckets::with_capacity(timers),
@@ -117,7 +119,7 @@ impl Wheel {
             late_served: false,
             armed: 0,
         };
-        wheel.now = wheel.ticks_passed(start);
+        wheel.now = wheel.ticks.passed(start);
         wheel
     }
 
@@ -127,27 +129,52 @@ impl Wheel {
     /// If `timer` is not below [`MAX_TIMERS`](Self::MAX_TIMERS).
     #[inline]
     pub fn arm(&mut self, timer: u32, deadline: Time) {
-        let deadline = deadline.as_nanos().div_ceil(self.tick_nanos);
-        let index = timer as usize;
-        if index >= self.records.len() {
-            self.grow(timer);
-        }
-        let record = self.records[index];
-        self.armed += usize::from(!record.is_armed());
+        let deadline = self.ticks.until(deadline);
+        let Some(record) = self.records.get_mut(timer as usize) else {
+            return self.arm_new(timer, deadline);
+        };
         let left = record.place();
+        self.armed += usize::from(!record.is_armed());
         let due = deadline.max(self.now);
-        if left != Place::NOWHERE && left.tick(self.now) <= due {
-            self.records[index] = Record::new(deadline, left);
+        if left.tick(self.now) <= due {
+            *record = Record::new(deadline, left);
             return;
         }
-        let place = if due == self.now {
-            Place::LATE
-        } else {
-            Place::ahead(due, self.now)
+        let place = match due == self.now {
+            true => Place::LATE,
+            false => Place::ahead(due, self.now),
         };
-        self.records[index] = Record::new(deadline, place);
+        *record = Record::new(deadline, place);
+        let pushed = self.buckets.push_if_room(place, timer);
+        let sweep = left != Place::NOWHERE && self.buckets.leave(left);
+        if !pushed || sweep {
+            self.finish_arming(timer, pushed, sweep.then_some(left));
+        }
+    }
+
+    /// The first time that an index is that high.
+    #[cold]
+    fn arm_new(&mut self, timer: u32, deadline: u64) {
+        self.grow(timer);
+        let place = match deadline <= self.now {
+            true => Place::LATE,
+            false => Place::ahead(deadline, self.now),
+        };
+        self.records[timer as usize] = Record::new(deadline, place);
         self.buckets.push(place, timer);
-        if left != Place::NOWHERE && self.buckets.leave(left) {
+        self.armed += 1;
+    }
+
+    /// What arming seldom needs; apart, so that the rest of it is short: the
+    /// more operations the processor has under way, the more cache misses it
+    /// waits for at a time.
+    #[cold]
+    fn finish_arming(&mut self, timer: u32, pushed: bool, sweep: Option<Place>) {
+        if !pushed {
+            let place = self.records[timer as usize].place();
+            self.buckets.push(place, timer);
+        }
+        if let Some(left) = sweep {
             self.sweep(left);
         }
     }
@@ -165,12 +192,15 @@ impl Wheel {
     #[must_use]
     pub fn deadline(&self, timer: u32) -> Option<Time> {
         let record = self.records.get(timer as usize)?;
-        record.is_armed().then(|| self.time_of(record.deadline()))
+        record
+            .is_armed()
+            .then(|| self.ticks.time_of(record.deadline()))
     }
 
     /// When to ask for expired timers again; `None` when no timer is armed.
     ///
-    /// Never later than the first expiry. It may be earlier, since the wheel
+    /// Never later than the first expiry, and not after the wheel's time when
+    /// something is due already. It may be earlier, since the wheel
     /// is lazy, and since it looks at coarse buckets before their timers are
     /// due: then nothing expires at that time, but the wheel comes further. So
     /// a loop that pops up to each `next_expiry` ends.
@@ -186,7 +216,7 @@ impl Wheel {
             true => self.now,
             false => self.buckets.next_tick(self.now)?,
         };
-        Some(self.time_of(tick))
+        Some(self.ticks.time_of(tick))
     }
 
     /// A timer that has expired, which is not armed any more by that; `None`
@@ -196,6 +226,10 @@ impl Wheel {
     /// for a time that has passed is popped soon, but has its turn after
     /// others: calls with one `now` come to `None` even if each timer is
     /// armed anew for the past.
+    ///
+    /// A caller that stops before `None` goes on where it stopped. What it arms
+    /// for the past meanwhile may come after the next `None` only;
+    /// [`next_expiry`](Self::next_expiry) tells that it is there.
     #[inline]
     pub fn pop(&mut self, now: Time) -> Option<u32> {
         let mut timer = [0];
@@ -207,7 +241,7 @@ impl Wheel {
     /// no others; 0 at the end. Faster than one by one, since the processor
     /// fetches many timers' words at a time.
     pub fn pop_batch(&mut self, now: Time, batch: &mut [u32]) -> usize {
-        let target = self.ticks_passed(now);
+        let target = self.ticks.passed(now);
         let mut popped = 0;
         while popped < batch.len() {
             let Some(timer) = self.batch.pop() else {
@@ -275,10 +309,7 @@ impl Wheel {
     /// Gets entries that may have expired at the tick `target`.
     fn next_batch(&mut self, target: u64) -> bool {
         loop {
-            if let Some(batch) = self.buckets.next_batch(&mut self.draining) {
-                self.batch = batch;
-                // Reads all words before any of them decides anything, so
-                // that their cache misses are waited for together.
+            if self.buckets.next_batch(&mut self.draining, &mut self.batch) {
                 let (records, place) = (&self.records, self.drained_place);
                 self.batch
                     .retain(|timer| records[timer as usize].place() == place);
@@ -315,7 +346,8 @@ impl Wheel {
 
     fn cascade(&mut self, place: Place) {
         let mut chain = self.buckets.take(place);
-        while let Some(mut batch) = self.buckets.next_batch(&mut chain) {
+        let mut batch = Batch::EMPTY;
+        while self.buckets.next_batch(&mut chain, &mut batch) {
             let records = &self.records;
             batch.retain(|timer| records[timer as usize].place() == place);
             for &timer in batch.timers() {
@@ -336,7 +368,8 @@ impl Wheel {
     #[cold]
     fn sweep(&mut self, place: Place) {
         let mut chain = self.buckets.take(place);
-        while let Some(batch) = self.buckets.next_batch(&mut chain) {
+        let mut batch = Batch::EMPTY;
+        while self.buckets.next_batch(&mut chain, &mut batch) {
             for &timer in batch.timers() {
                 let record = &mut self.records[timer as usize];
                 if record.place() == place {
@@ -356,7 +389,7 @@ impl Wheel {
     fn grow(&mut self, timer: u32) {
         assert!(
             timer < Self::MAX_TIMERS,
-            "timer {timer}: a wheel's timers are numbered below 2^31"
+            "timer {timer}: a wheel's timers are numbered below 2^30"
         );
         let len = timer as usize + 1;
         if len > self.records.capacity() {
@@ -366,17 +399,5 @@ impl Wheel {
             self.records.reserve_exact(more);
         }
         self.records.resize(len, Record::IDLE);
-    }
-
-    /// How many whole ticks have passed. The end of time ends the last tick.
-    const fn ticks_passed(&self, now: Time) -> u64 {
-        match now.as_nanos() {
-            u64::MAX => u64::MAX.div_ceil(self.tick_nanos),
-            nanos => nanos / self.tick_nanos,
-        }
-    }
-
-    const fn time_of(&self, tick: u64) -> Time {
-        Time::from_nanos(tick.saturating_mul(self.tick_nanos))
     }
 }

@@ -2,7 +2,7 @@
 //! have no business to. The rules themselves are in `scenarios/`.
 
 use std::time::Duration;
-use tcpalive_keepalive::machine::{CONGESTION_RETRY, LOCKED_RETRY};
+use tcpalive_keepalive::machine::CONGESTION_RETRY;
 use tcpalive_keepalive::{
     Action, Count, Errno, Event, Machine, Options, Params, SetOption, Sysctl, Time, UserTimeout,
 };
@@ -71,7 +71,14 @@ fn a_congested_probe_is_taken_back_even_at_the_wrap() {
     let action = machine.handle(Event::LocalCongestion, now, &SYSCTL);
     assert_eq!(action, Action::Arm(now + CONGESTION_RETRY));
     assert_eq!(machine.probes_out(), 0);
-    assert_eq!(LOCKED_RETRY, Duration::from_millis(50));
+}
+
+#[test]
+fn a_timer_that_finds_the_socket_locked_tries_again_in_50_ms() {
+    let machine = machine("1/1/9");
+    let now = Time::from_secs(1);
+    let action = machine.on_timer_while_locked(now);
+    assert_eq!(action, Action::Arm(now + Duration::from_millis(50)));
 }
 
 #[test]

@@ -12,6 +12,7 @@
 //! * [`comparison`]: scenarios beside their lives on the real kernel.
 //! * [`sim`]: lives of connections in virtual time; [`svg`] draws them.
 //! * [`sysctl`]: the keep-alive sysctls, and what a change of them reaches.
+//! * [`plan`]: values, what they cost, and the lines to paste.
 //! * [`units`]: durations, sizes, counts and round-trip times as text, and
 //!   durations from text.
 //! * [`style`]: colour and width.
@@ -19,6 +20,7 @@
 pub mod comparison;
 pub mod doctor;
 pub mod json;
+pub mod plan;
 pub mod sim;
 pub mod style;
 pub mod summary;

@@ -24,54 +24,57 @@ struct Chunk {
     next: u32,
 }
 
-/// The first chunk alone may have room left.
-#[derive(Debug, Clone, Copy)]
-struct Bucket {
-    chunk: u32,
-    /// Entries in the first chunk; all, when there is none.
-    fill: u32,
-    /// How many timers have their valid entry here.
-    valid: u32,
-    /// How many entries are left behind: by timers that are filed elsewhere,
-    /// or that came back to where they had left one.
-    stale: u32,
-}
+/// The end of a chain: 28 bits for its first chunk, 4 for the entries in that;
+/// all others are full. One word, so that adding an entry writes one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct End(u32);
 
-const EMPTY: Bucket = Bucket {
-    chunk: NIL,
-    fill: ENTRIES as u32,
-    valid: 0,
-    stale: 0,
-};
+impl End {
+    /// Without a chunk, and so without room.
+    const NONE: Self = Self::new(NIL, ENTRIES as u32);
 
-/// A bucket's entries, taken out of it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Chain {
-    chunk: u32,
-    fill: u32,
-}
+    const fn new(chunk: u32, fill: u32) -> Self {
+        Self(chunk << 4 | fill)
+    }
 
-impl Chain {
-    pub(super) const EMPTY: Self = Self {
-        chunk: NIL,
-        fill: 0,
-    };
+    const fn chunk(self) -> u32 {
+        self.0 >> 4
+    }
 
-    pub(super) const fn is_empty(&self) -> bool {
-        self.chunk == NIL
+    const fn fill(self) -> usize {
+        (self.0 & 15) as usize
     }
 }
 
-/// The entries of a chunk.
+/// A bucket's entries, taken out of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Chain(End);
+
+impl Chain {
+    pub(super) const EMPTY: Self = Self(End::NONE);
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.0.chunk() == NIL
+    }
+}
+
+/// Entries of a batch.
+const BATCH: usize = CHUNKS * ENTRIES;
+
+/// Chunks of a batch: so many that waiting for memory is shared by many
+/// entries, so few that a batch stays in the nearest cache.
+const CHUNKS: usize = 8;
+
+/// Entries that were taken out of a bucket, to be looked at together.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Batch {
-    timers: [u32; ENTRIES],
+    timers: [u32; BATCH],
     len: usize,
 }
 
 impl Batch {
     pub(super) const EMPTY: Self = Self {
-        timers: [0; ENTRIES],
+        timers: [0; BATCH],
         len: 0,
     };
 
@@ -84,20 +87,32 @@ impl Batch {
         self.timers.get(self.len).copied()
     }
 
-    pub(super) fn retain(&mut self, mut keep: impl FnMut(u32) -> bool) {
-        let mut kept = 0;
-        for at in 0..self.len {
-            let timer = self.timers[at];
-            self.timers[kept] = timer;
-            kept += usize::from(keep(timer));
+    /// Drops the entries that `keep` says no to. Asks for all before anything
+    /// depends on an answer, so that the cache misses that answers take are
+    /// waited for together.
+    #[inline]
+    pub(super) fn retain(&mut self, keep: impl Fn(u32) -> bool) {
+        let mut kept = [false; BATCH];
+        for (kept, &timer) in kept.iter_mut().zip(self.timers()) {
+            *kept = keep(timer);
         }
-        self.len = kept;
+        let mut len = 0;
+        for (at, kept) in kept.iter().enumerate().take(self.len) {
+            self.timers[len] = self.timers[at];
+            len += usize::from(*kept);
+        }
+        self.len = len;
     }
 }
 
 #[derive(Debug)]
 pub(super) struct Buckets {
-    buckets: Box<[Bucket; Place::COUNT]>,
+    ends: Box<[End; Place::COUNT]>,
+    /// How many timers have their valid entry in each bucket.
+    valid: Box<[u32; Place::COUNT]>,
+    /// How many entries were left behind in each: by timers that are filed
+    /// elsewhere, or that came back to where they had left one.
+    stale: Box<[u32; Place::COUNT]>,
     /// One bit for each bucket that has entries.
     occupied: [[u64; 4]; LEVELS as usize],
     pool: Vec<Chunk>,
@@ -122,10 +137,9 @@ impl Buckets {
             next: NIL,
         });
         Self {
-            buckets: vec![EMPTY; Place::COUNT]
-                .into_boxed_slice()
-                .try_into()
-                .expect("as many as were asked for"),
+            ends: for_each_place(End::NONE),
+            valid: for_each_place(0),
+            stale: for_each_place(0),
             occupied: [[0; 4]; LEVELS as usize],
             pool,
             free: NIL,
@@ -135,18 +149,31 @@ impl Buckets {
     /// Adds a timer's valid entry.
     #[inline]
     pub(super) fn push(&mut self, place: Place, timer: u32) {
-        if self.buckets[place.index()].fill == ENTRIES as u32 {
+        if !self.push_if_room(place, timer) {
             self.add_chunk(place);
+            self.push_if_room(place, timer);
         }
-        let bucket = &mut self.buckets[place.index()];
-        self.pool[bucket.chunk as usize].timers[bucket.fill as usize] = timer;
-        bucket.fill += 1;
-        bucket.valid += 1;
     }
 
+    /// Adds a timer's valid entry, or says that [`push`](Self::push) has to:
+    /// the bucket's first chunk is full.
+    #[inline]
+    pub(super) fn push_if_room(&mut self, place: Place, timer: u32) -> bool {
+        let end = &mut self.ends[place.index()];
+        let (chunk, fill) = (end.chunk() as usize, end.fill());
+        if fill == ENTRIES {
+            return false;
+        }
+        self.pool[chunk].timers[fill] = timer;
+        end.0 += 1;
+        self.valid[place.index()] += 1;
+        true
+    }
+
+    #[cold]
     fn add_chunk(&mut self, place: Place) {
-        let bucket = &mut self.buckets[place.index()];
-        if let (NIL, Some((level, index))) = (bucket.chunk, place.bucket()) {
+        let end = &mut self.ends[place.index()];
+        if let (NIL, Some((level, index))) = (end.chunk(), place.bucket()) {
             self.occupied[level][index / 64] |= 1 << (index % 64);
         }
         let chunk = if self.free == NIL {
@@ -158,63 +185,69 @@ impl Buckets {
                 timers: [0; ENTRIES],
                 next: NIL,
             });
-            u32::try_from(self.pool.len() - 1).expect("2^31 timers have fewer chunks")
+            // 2^28 chunks hold two entries for each of 2^30 timers, and more.
+            (self.pool.len() - 1) as u32
         } else {
             let chunk = self.free;
             self.free = self.pool[chunk as usize].next;
             chunk
         };
-        self.pool[chunk as usize].next = bucket.chunk;
-        bucket.chunk = chunk;
-        bucket.fill = 0;
+        self.pool[chunk as usize].next = end.chunk();
+        *end = End::new(chunk, 0);
     }
 
     /// Notes that a timer's entry at `place` is valid no more. Says whether it
     /// is time to sweep: more is left behind than valid.
+    ///
+    /// Entries are left behind here alone, so if each time that this says so
+    /// the bucket is swept, no bucket ever has more than `valid +
+    /// STALE_ALLOWED + 1` of them. A timer is valid in one bucket at most:
+    /// summed up, entries are at most twice the timers that are filed, and 65
+    /// a bucket, whatever is done in whatever order. And since a sweep reads
+    /// `valid + stale < 2 × stale` entries, of which `stale` go, each leaving
+    /// pays for less than two entries.
+    #[inline]
     pub(super) fn leave(&mut self, place: Place) -> bool {
-        let bucket = &mut self.buckets[place.index()];
-        bucket.valid -= 1;
-        bucket.stale += 1;
-        bucket.stale > bucket.valid + STALE_ALLOWED
+        let (valid, stale) = (
+            &mut self.valid[place.index()],
+            &mut self.stale[place.index()],
+        );
+        *valid -= 1;
+        *stale += 1;
+        *stale > *valid + STALE_ALLOWED
     }
 
     /// Takes all entries of a bucket out.
     pub(super) fn take(&mut self, place: Place) -> Chain {
-        let bucket = core::mem::replace(&mut self.buckets[place.index()], EMPTY);
+        self.valid[place.index()] = 0;
+        self.stale[place.index()] = 0;
         if let Some((level, index)) = place.bucket() {
             self.occupied[level][index / 64] &= !(1 << (index % 64));
         }
-        Chain {
-            chunk: bucket.chunk,
-            fill: if bucket.chunk == NIL { 0 } else { bucket.fill },
-        }
+        Chain(core::mem::replace(&mut self.ends[place.index()], End::NONE))
     }
 
-    /// The next entries of what was taken out; their chunk is free again.
+    /// Copies the next entries of what was taken out; their chunks are free
+    /// again. Says whether there were any.
     #[inline]
-    pub(super) fn next_batch(&mut self, chain: &mut Chain) -> Option<Batch> {
-        if chain.chunk == NIL {
-            return None;
+    pub(super) fn next_batch(&mut self, chain: &mut Chain, batch: &mut Batch) -> bool {
+        batch.len = 0;
+        while !chain.is_empty() && batch.len <= BATCH - ENTRIES {
+            let index = chain.0.chunk();
+            let chunk = &mut self.pool[index as usize];
+            batch.timers[batch.len..][..ENTRIES].copy_from_slice(&chunk.timers);
+            batch.len += chain.0.fill();
+            chain.0 = End::new(chunk.next, ENTRIES as u32);
+            chunk.next = self.free;
+            self.free = index;
         }
-        let chunk = &mut self.pool[chain.chunk as usize];
-        let batch = Batch {
-            timers: chunk.timers,
-            len: chain.fill as usize,
-        };
-        let next = core::mem::replace(&mut chunk.next, self.free);
-        self.free = chain.chunk;
-        *chain = Chain {
-            chunk: next,
-            fill: ENTRIES as u32,
-        };
-        Some(batch)
+        batch.len > 0
     }
 
     /// What is in a bucket, for reading.
     pub(super) fn entries(&self, place: Place) -> impl Iterator<Item = u32> {
-        let bucket = self.buckets[place.index()];
-        let mut chunk = bucket.chunk;
-        let mut fill = bucket.fill as usize;
+        let end = self.ends[place.index()];
+        let (mut chunk, mut fill) = (end.chunk(), end.fill());
         core::iter::from_fn(move || {
             if chunk == NIL {
                 return None;
@@ -230,35 +263,44 @@ impl Buckets {
     }
 
     pub(super) fn is_empty(&self, place: Place) -> bool {
-        self.buckets[place.index()].chunk == NIL
+        self.ends[place.index()].chunk() == NIL
     }
 
     /// The first tick after `now` at which a bucket with entries is come upon.
+    #[inline]
     pub(super) fn next_tick(&self, now: u64) -> Option<u64> {
-        let mut next = None;
-        for (level, occupied) in (0..LEVELS).zip(&self.occupied) {
-            // Coarser buckets are come upon at multiples of 256 ticks; a finer
-            // one before the next of those comes first.
-            if level == 1 && next.is_some_and(|tick| tick <= now | 255) {
-                break;
-            }
-            let Some((_, index)) = Place::of(level, now).bucket() else {
-                break;
-            };
-            if let Some(ahead) = first_after(occupied, index) {
-                let shift = 8 * level;
-                let tick = ((now >> shift) + ahead) << shift;
-                if next.is_none_or(|next| tick < next) {
-                    next = Some(tick);
-                }
-            }
+        // Coarser buckets are come upon at multiples of 256 ticks; a finer one
+        // before the next of those comes first.
+        let fine = self.next_tick_of(0, now);
+        if fine.is_some_and(|tick| tick <= now | 255) {
+            return fine;
         }
-        next
+        (1..LEVELS)
+            .filter_map(|level| self.next_tick_of(level, now))
+            .chain(fine)
+            .min()
+    }
+
+    #[inline]
+    fn next_tick_of(&self, level: u32, now: u64) -> Option<u64> {
+        let here = now >> (8 * level);
+        let ahead = first_after(&self.occupied[level as usize], here as usize % 256)?;
+        Some((here + ahead) << (8 * level))
     }
 
     /// Bytes allocated.
     pub(super) fn memory(&self) -> usize {
-        size_of_val(&*self.buckets) + self.pool.capacity() * size_of::<Chunk>()
+        size_of_val(&*self.ends)
+            + size_of_val(&*self.valid)
+            + size_of_val(&*self.stale)
+            + self.pool.capacity() * size_of::<Chunk>()
+    }
+}
+
+fn for_each_place<T: Copy>(value: T) -> Box<[T; Place::COUNT]> {
+    match vec![value; Place::COUNT].try_into() {
+        Ok(values) => values,
+        Err(_) => unreachable!("as many as were asked for"),
     }
 }
 
@@ -284,9 +326,9 @@ fn first_after(bits: &[u64; 4], index: usize) -> Option<u64> {
 impl Buckets {
     /// Compares what was counted with what is there.
     pub(super) fn check(&self, place: Place, entries: usize, valid: usize) {
-        let bucket = self.buckets[place.index()];
-        assert_eq!(bucket.valid as usize, valid);
-        assert_eq!((bucket.valid + bucket.stale) as usize, entries);
+        let counted = self.valid[place.index()];
+        assert_eq!(counted as usize, valid);
+        assert_eq!((counted + self.stale[place.index()]) as usize, entries);
         if let Some((level, index)) = place.bucket() {
             let bit = self.occupied[level][index / 64] >> (index % 64) & 1;
             assert_eq!(bit == 1, entries > 0);
@@ -323,8 +365,8 @@ mod tests {
             }
             assert_eq!(buckets.entries(place).count(), 100, "round {round}");
             let mut chain = buckets.take(place);
-            let mut seen = 0;
-            while let Some(batch) = buckets.next_batch(&mut chain) {
+            let (mut seen, mut batch) = (0, Batch::EMPTY);
+            while buckets.next_batch(&mut chain, &mut batch) {
                 seen += batch.timers().len();
             }
             assert_eq!(seen, 100);

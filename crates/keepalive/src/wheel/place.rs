@@ -32,6 +32,7 @@ impl Place {
     /// The bucket for a deadline that is not before `now`, both in ticks: on
     /// the finest level that reaches it. What no level reaches goes to the
     /// last bucket of the last level, to be filed again from there.
+    #[inline]
     pub(super) const fn ahead(deadline: u64, now: u64) -> Self {
         let mut level = 0;
         while level < LEVELS {
@@ -45,11 +46,12 @@ impl Place {
         Self::of(LEVELS - 1, ((now >> shift) + PER_LEVEL - 1) << shift)
     }
 
-    /// The tick at which the bucket is come upon, seen from `now`; not after
-    /// `now` for what was late.
+    /// The tick at which the bucket is come upon, seen from `now`; the first
+    /// of all for what was late, and none for what is nowhere.
+    #[inline]
     pub(super) const fn tick(self, now: u64) -> u64 {
         if self.0 >= Self::LATE.0 {
-            return 0;
+            return if self.0 == Self::LATE.0 { 0 } else { u64::MAX };
         }
         let shift = LEVEL_BITS * (self.0 as u32 >> LEVEL_BITS);
         let here = now >> shift;

@@ -252,7 +252,7 @@ impl Wheel {
             entries += count;
             filed += valid.len();
         }
-        assert!(entries <= 2 * filed + Place::COUNT * 64);
+        assert!(entries <= 2 * filed + Place::COUNT * 65);
         let unfiled = |place| place == Place::NOWHERE || place == self.drained_place;
         for record in &self.records {
             assert!(record.place() != Place::SEEN);
@@ -262,7 +262,7 @@ impl Wheel {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(256), ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(128), ..ProptestConfig::default() })]
 
     #[test]
     fn it_expires_what_the_model_expires(
@@ -357,7 +357,7 @@ fn arming_and_cancelling_again_and_again_needs_no_memory() {
     let mut wheel = wheel();
     let mut number = numbers();
     let mut most = 0;
-    for round in 0..1_000_000_u64 {
+    for round in 0..2_000_000_u64 {
         let timer = number(8) as u32;
         match number(4) {
             0 => wheel.cancel(timer),
@@ -379,7 +379,7 @@ fn far_and_near_in_turn_leave_a_bounded_number_of_entries() {
     // leaves an entry behind in a bucket that is not come upon for long.
     let mut wheel = wheel();
     let mut number = numbers();
-    for tick in 1..200_000_u64 {
+    for tick in 1..50_000_u64 {
         for timer in 0..4 {
             wheel.arm(timer, Time::from_secs(1 << number(23)));
             wheel.arm(timer, Time::from_nanos(tick * TICK));
@@ -447,6 +447,51 @@ fn an_entry_left_behind_and_found_again_does_not_expire_twice() {
     wheel.check();
 }
 
+/// A timer with two entries in the bucket of a tick.
+fn with_a_copy_at(wheel: &mut Wheel, timer: u32, at: u64) {
+    let tick = |n: u64| Time::from_nanos(n * TICK);
+    wheel.arm(timer, tick(at));
+    wheel.arm(timer, tick(5));
+    wheel.arm(timer, tick(at));
+    assert_eq!(wheel.pop(tick(5)), None);
+    let place = wheel.records[timer as usize].place();
+    let copies = wheel.buckets.entries(place).filter(|t| *t == timer);
+    assert_eq!(copies.count(), 2);
+}
+
+#[test]
+fn a_copy_in_the_bucket_being_emptied_is_not_taken_for_a_new_entry() {
+    let tick = |n: u64| Time::from_nanos(n * TICK);
+    for anew in [3, 10, 11, 300, 100_000] {
+        let mut wheel = wheel();
+        with_a_copy_at(&mut wheel, 0, 10);
+        assert_eq!(wheel.pop(tick(10)), Some(0));
+        // Between the entry and its copy.
+        wheel.arm(0, tick(anew));
+        let popped = core::iter::from_fn(|| wheel.pop(tick(10))).count();
+        assert_eq!(popped, usize::from(anew <= 10));
+        wheel.check();
+        let popped = core::iter::from_fn(|| wheel.pop(tick(200_000))).count();
+        assert_eq!(popped, usize::from(anew > 10));
+    }
+}
+
+#[test]
+fn a_sweep_leaves_one_entry_of_a_timer() {
+    let mut wheel = wheel();
+    with_a_copy_at(&mut wheel, 0, 10_000);
+    let place = wheel.records[0].place();
+    for timer in 1..100 {
+        wheel.arm(timer, Time::from_nanos(10_000 * TICK));
+    }
+    for timer in 1..100 {
+        wheel.arm(timer, Time::from_nanos(300 * TICK));
+    }
+    wheel.check();
+    let copies = wheel.buckets.entries(place).filter(|timer| *timer == 0);
+    assert_eq!(copies.count(), 1);
+}
+
 #[test]
 fn a_wheel_with_capacity_does_not_grow() {
     let mut number = numbers();
@@ -503,7 +548,7 @@ fn years_of_empty_time_cost_a_few_wakes() {
 }
 
 #[test]
-#[should_panic(expected = "below 2^31")]
+#[should_panic(expected = "below 2^30")]
 fn an_index_out_of_range_is_refused() {
     wheel().arm(Wheel::MAX_TIMERS, Time::ZERO);
 }

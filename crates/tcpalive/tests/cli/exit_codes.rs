@@ -125,6 +125,7 @@ fn help_is_data_and_shows_an_example() {
         &["ls"],
         &["check"],
         &["reap"],
+        &["plan"],
         &["doctor"],
         &["lab"],
         &["lab", "list"],

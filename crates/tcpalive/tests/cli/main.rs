@@ -7,7 +7,9 @@ mod exit_codes;
 mod lab_command;
 mod ls;
 mod ordinary_user;
+mod plan;
 mod sim;
+mod snippets;
 mod sysctl;
 
 use serde_json::Value;

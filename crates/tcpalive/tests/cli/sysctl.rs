@@ -5,6 +5,7 @@ use crate::{Ended, PROGRAM, tcpalive, two_hosts};
 use rustix::net::sockopt;
 use serde_json::{Value, json};
 use std::process::Command;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 use tcpalive_lab::connections::{self, Options, Pair};
 use tcpalive_lab::{Host, Lab};
@@ -34,7 +35,11 @@ fn changed(host: &Host, arguments: &[&str]) -> Value {
 
 /// A connection from a to b; `prepare` does something to the client's socket.
 fn connect(a: &Host, b: &Host, prepare: fn(&Pair)) -> Pair {
-    let pairs = connections::open(a, b, "10.9.1.2:3333", 1, &Options::default()).unwrap();
+    // A port of its own each time: what another test just forked may hold the
+    // last listener for a moment more, until it calls exec.
+    static PORT: AtomicU16 = AtomicU16::new(3333);
+    let address = format!("10.9.1.2:{}", PORT.fetch_add(1, Ordering::Relaxed));
+    let pairs = connections::open(a, b, &address, 1, &Options::default()).unwrap();
     let pair = pairs.into_iter().next().unwrap();
     prepare(&pair);
     pair
