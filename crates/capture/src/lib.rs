@@ -3,11 +3,13 @@
 //! * [`file`]: [`Reader`], packets out of pcap and pcapng; [`FileError`].
 //! * [`link`]: [`ip_packet`], the IP packet with TCP in a frame; [`Context`],
 //!   what keeps it apart from others with the same addresses.
+//! * [`flow`]: connections as a capture shows them, and their keep-alive.
 //! * [`write`](mod@write): [`Writer`], packets into pcap.
 
 #![forbid(unsafe_code)]
 
 pub mod file;
+pub mod flow;
 pub mod link;
 pub mod write;
 

@@ -1,0 +1,7 @@
+//! Flows read from scripted, simulated and recorded conversations.
+
+mod conversation;
+mod ending;
+mod inference;
+mod middle;
+mod recognition;
