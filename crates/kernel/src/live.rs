@@ -64,8 +64,7 @@ pub struct Statistics {
 /// packets wait.
 pub struct Live {
     capture: Capture<Active>,
-    /// A socket of the namespace, which knows its interfaces' names.
-    names: OwnedFd,
+    names: InterfaceNames,
     interface: String,
 }
 
@@ -92,14 +91,8 @@ impl Live {
         let interface = &options.interface;
         let place = namespace.label();
         let doing = || format!("opening {interface} in network namespace {place}");
-        let names = socket_with(
-            AddressFamily::UNIX,
-            SocketType::DGRAM,
-            SocketFlags::CLOEXEC,
-            None,
-        )
-        .doing(doing)?;
-        if interface != ANY && netdevice::name_to_index(&names, interface).is_err() {
+        let names = InterfaceNames::here()?;
+        if interface != ANY && !names.has(interface) {
             let others: Vec<String> = interfaces_here()?
                 .into_iter()
                 .map(|other| other.name)
@@ -201,10 +194,17 @@ impl Live {
         })
     }
 
-    /// The name of the namespace's interface with this index.
-    #[must_use]
-    pub fn interface_name(&self, index: u32) -> Option<String> {
-        netdevice::index_to_name(&self.names, index).ok()
+    /// The names of the namespace's interfaces.
+    ///
+    /// # Errors
+    /// When there is no descriptor left.
+    pub fn names(&self) -> Result<InterfaceNames> {
+        let socket = self
+            .names
+            .socket
+            .try_clone()
+            .doing(|| "keeping the names of interfaces".into())?;
+        Ok(InterfaceNames { socket })
     }
 
     /// What is captured on: an interface, or [`ANY`].
@@ -217,6 +217,40 @@ impl Live {
 impl AsFd for Live {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.capture.as_fd()
+    }
+}
+
+/// The interfaces of one namespace by name, wherever the thread is later.
+#[derive(Debug)]
+pub struct InterfaceNames {
+    /// Any socket knows the interfaces of the namespace it was made in.
+    socket: OwnedFd,
+}
+
+impl InterfaceNames {
+    /// Those of the calling thread's namespace.
+    ///
+    /// # Errors
+    /// When no socket is to be had.
+    pub fn here() -> Result<Self> {
+        let socket = socket_with(
+            AddressFamily::UNIX,
+            SocketType::DGRAM,
+            SocketFlags::CLOEXEC,
+            None,
+        )
+        .doing(|| "opening a socket".into())?;
+        Ok(Self { socket })
+    }
+
+    /// The name of the interface with this index, if there is one.
+    #[must_use]
+    pub fn name(&self, index: u32) -> Option<String> {
+        netdevice::index_to_name(&self.socket, index).ok()
+    }
+
+    fn has(&self, name: &str) -> bool {
+        netdevice::name_to_index(&self.socket, name).is_ok()
     }
 }
 
@@ -243,8 +277,7 @@ pub fn interfaces(namespace: &Namespace) -> Result<Vec<Interface>> {
 }
 
 fn interfaces_here() -> Result<Vec<Interface>> {
-    let devices =
-        Device::list().map_err(|error| pcap_error("listing the interfaces", &error))?;
+    let devices = Device::list().map_err(|error| pcap_error("listing the interfaces", &error))?;
     Ok(devices
         .into_iter()
         .map(|device| Interface {

@@ -131,7 +131,11 @@ impl Lines {
         };
         if self.quiet {
             // As tcpdump has it: an unsigned number wraps.
-            let _ = write!(out, "tcp {}", (length as u32).wrapping_sub(header.length as u32));
+            let _ = write!(
+                out,
+                "tcp {}",
+                (length as u32).wrapping_sub(header.length as u32)
+            );
             if too_long {
                 bad_length(out);
             }
@@ -153,7 +157,11 @@ impl Lines {
             return;
         }
         let payload = length - header.length;
-        if payload > 0 || header.flags.intersects(Flags::SYN | Flags::FIN | Flags::RST) {
+        if payload > 0
+            || header
+                .flags
+                .intersects(Flags::SYN | Flags::FIN | Flags::RST)
+        {
             let _ = write!(out, ", seq {}", numbers.sequence);
             if payload > 0 {
                 // Lossless: a packet's length has at most 32 bits.

@@ -108,7 +108,12 @@ impl<'a> Options<'a> {
             6 | 7 | 11..=13 => write!(out, " {}", self.number(0, 4)?),
             8 => {
                 self.value(8)?;
-                write!(out, " val {} ecr {}", self.number(0, 4)?, self.number(4, 4)?)
+                write!(
+                    out,
+                    " val {} ecr {}",
+                    self.number(0, 4)?,
+                    self.number(4, 4)?
+                )
             }
             19 => {
                 out.push_str(" shared secret not supplied with -M, can't check - ");

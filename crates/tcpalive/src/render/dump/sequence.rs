@@ -1,7 +1,6 @@
 //! Sequence numbers counted from the beginning of what was seen.
 
-use std::collections::HashMap;
-use std::mem::take;
+use crate::recent::Recent;
 use std::net::IpAddr;
 
 /// Conversations after which those that were quiet longest are forgotten.
@@ -13,10 +12,13 @@ const GENERATION: usize = 1 << 18;
 ///
 /// A conversation is remembered until 262,144 others were heard after it; its
 /// next packet is then a first one again. (tcpdump never forgets.)
-#[derive(Debug, Default)]
-pub struct Relative {
-    young: HashMap<Key, Start>,
-    old: HashMap<Key, Start>,
+#[derive(Debug)]
+pub struct Relative(Recent<Key, Start>);
+
+impl Default for Relative {
+    fn default() -> Self {
+        Self(Recent::new(GENERATION))
+    }
 }
 
 /// Address and port of both ends, the lower one first.
@@ -62,15 +64,25 @@ impl Relative {
         let (from, to) = ((from.1, from.0), (to.1, to.0));
         let is_from_high = from > to;
         let key = if is_from_high { (to, from) } else { (from, to) };
-        let known = if is_syn { None } else { self.find(key) };
+        let known = if is_syn {
+            None
+        } else {
+            self.0.get(&key).copied()
+        };
         let start = known.unwrap_or_else(|| {
             let (own, other) = (sequence, acknowledgment.wrapping_sub(1));
             let start = if is_from_high {
-                Start { low: other, high: own }
+                Start {
+                    low: other,
+                    high: own,
+                }
             } else {
-                Start { low: own, high: other }
+                Start {
+                    low: own,
+                    high: other,
+                }
             };
-            self.remember(key, start);
+            self.0.insert(key, start);
             start
         });
         let (own, other) = if is_from_high {
@@ -90,22 +102,6 @@ impl Relative {
             acknowledgment: acknowledgment.wrapping_sub(other),
             sacked_from: other,
         }
-    }
-
-    fn find(&mut self, key: Key) -> Option<Start> {
-        if let Some(start) = self.young.get(&key) {
-            return Some(*start);
-        }
-        let start = self.old.remove(&key)?;
-        self.remember(key, start);
-        Some(start)
-    }
-
-    fn remember(&mut self, key: Key, start: Start) {
-        if self.young.len() >= GENERATION {
-            self.old = take(&mut self.young);
-        }
-        self.young.insert(key, start);
     }
 }
 
@@ -131,20 +127,5 @@ mod tests {
         relative.numbers(A, B, 500, 1000, false);
         let probe = relative.numbers(A, B, 499, 1000, false);
         assert_eq!((probe.sequence, probe.acknowledgment), (u32::MAX, 1));
-    }
-
-    #[test]
-    fn only_the_quiet_are_forgotten() {
-        let mut relative = Relative::default();
-        relative.numbers(A, B, 500, 1000, false);
-        for round in 0..3_u32 {
-            for number in 0..GENERATION as u32 - 2 {
-                let [a, b, c, d] = (round << 24 | number).to_be_bytes();
-                let other = (IpAddr::from([a, b, c, d]), 1);
-                relative.numbers(other, B, 1, 1, false);
-            }
-            assert_eq!(relative.numbers(A, B, 500, 1000, false).sequence, 0);
-        }
-        assert!(relative.young.len() + relative.old.len() <= 2 * GENERATION);
     }
 }

@@ -81,13 +81,20 @@ impl Stamp {
                 let (seconds, fraction) = (distance / 1_000_000, distance % 1_000_000);
                 let (minutes, seconds) = (seconds / 60, seconds % 60);
                 let (hours, minutes) = (minutes / 60, minutes % 60);
-                write!(out, "{sign}{hours:02}:{minutes:02}:{seconds:02}.{fraction:06} ")
+                write!(
+                    out,
+                    "{sign}{hours:02}:{minutes:02}:{seconds:02}.{fraction:06} "
+                )
             }
         };
     }
 
     fn local(&mut self, seconds: u64) -> &str {
-        if self.second.as_ref().is_none_or(|(known, _)| *known != seconds) {
+        if self
+            .second
+            .as_ref()
+            .is_none_or(|(known, _)| *known != seconds)
+        {
             let text = i64::try_from(seconds)
                 .ok()
                 .and_then(LocalTime::at)
