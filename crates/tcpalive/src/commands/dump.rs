@@ -238,7 +238,7 @@ fn close(
     if json && output.shows() {
         output.summary(captured, statistics, meanings.probes(), meanings.answers())?;
     }
-    output.flush()?;
+    output.finish()?;
     if let Some(statistics) = statistics {
         tell(captured, &statistics);
     }

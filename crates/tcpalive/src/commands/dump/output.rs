@@ -134,6 +134,14 @@ impl Output {
         self.stdout.write_all(&self.object)
     }
 
+    /// Brings the file to its end: one without packets is a pcap file, too.
+    pub(super) fn finish(&mut self) -> Result<(), Failure> {
+        if let Some(file) = &mut self.file {
+            file.begin(Link::ETHERNET, Resolution::Microseconds)?;
+        }
+        self.flush()
+    }
+
     /// Hands on what is collected.
     pub(super) fn flush(&mut self) -> Result<(), Failure> {
         self.stdout.flush()?;

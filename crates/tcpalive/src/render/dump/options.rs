@@ -132,7 +132,7 @@ impl<'a> Options<'a> {
                 push_cookie(out, self.value(length)?);
                 return Ok(length);
             }
-            253 | 254 => return self.push_experiment(out, length),
+            254 => return self.push_experiment(out, length),
             _ => {
                 let value = self.value(length)?;
                 if length > 0 {
@@ -242,7 +242,7 @@ fn push_name(out: &mut String, kind: u8) {
         29 => "tcp-ao",
         30 => "mptcp",
         34 => "tfo",
-        253 | 254 => "exp-",
+        254 => "exp-",
         kind => {
             let _ = write!(out, "unknown-{kind}");
             return;

@@ -2,7 +2,7 @@
 
 use super::live::bad_filter;
 use super::{End, Event, NameCache, Stop, TcpPacket, Visit, cooked};
-use crate::cli::Failure;
+use crate::cli::{Failure, say};
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -25,6 +25,8 @@ pub(in super::super) struct FileSource {
     stop: std::rc::Rc<Stop>,
     /// What is read may be still being made.
     is_stream: bool,
+    /// It was said whose names interfaces have.
+    warned: bool,
 }
 
 impl FileSource {
@@ -57,6 +59,7 @@ impl FileSource {
             names: NameCache::new(InterfaceNames::here()?),
             stop,
             is_stream,
+            warned: false,
             name,
         })
     }
@@ -81,6 +84,10 @@ impl FileSource {
                 continue;
             }
             let cooked = cooked(packet.link, packet.data);
+            if cooked.is_some() && !self.warned {
+                self.warned = true;
+                say("the file has interfaces by number: their names are those of this network namespace, now");
+            }
             let tcp = TcpPacket {
                 frame: packet.frame,
                 time: packet.time,
