@@ -5,7 +5,7 @@
 
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # What building needs, and what the lab, the tests and the benchmarks run.
-BUILD_PACKAGES := clang llvm libelf-dev zlib1g-dev pkg-config make gcc libc6-dev
+BUILD_PACKAGES := clang llvm libelf-dev zlib1g-dev libpcap-dev pkg-config make gcc libc6-dev
 LAB_PACKAGES := iproute2 nftables
 TEST_PACKAGES := tcpdump tshark wireshark-common netcat-openbsd python3 procps util-linux
 # The programs that the lines of `tcpalive plan` are tested with.

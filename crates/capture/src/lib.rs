@@ -4,11 +4,13 @@
 //! * [`link`]: [`ip_packet`], the IP packet with TCP in a frame; [`Context`],
 //!   what keeps it apart from others with the same addresses.
 //! * [`synthetic`]: captures made up, and the truth about them.
+//! * [`flow`]: connections as a capture shows them, and their keep-alive.
 //! * [`write`](mod@write): [`Writer`], packets into pcap.
 
 #![forbid(unsafe_code)]
 
 pub mod file;
+pub mod flow;
 pub mod link;
 pub mod synthetic;
 pub mod write;
@@ -16,4 +18,3 @@ pub mod write;
 pub use file::{FileError, Packet, Reader};
 pub use link::{Context, IpPacket, Link, ip_packet};
 pub use write::{Resolution, Writer};
-pub mod flow;

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod doctor;
+pub mod dump;
 pub mod lab;
 pub mod ls;
 pub mod plan;

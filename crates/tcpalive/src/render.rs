@@ -9,6 +9,7 @@
 //! * [`summary`]: counts by state, process and peer network (`ls --summary`).
 //! * [`verdicts`]: what `check` and `reap` found and did.
 //! * [`doctor`]: what this host allows, and what was left behind.
+//! * [`dump`]: packets as lines, and what they mean for keep-alive.
 //! * [`comparison`]: scenarios beside their lives on the real kernel.
 //! * [`sim`]: lives of connections in virtual time; [`svg`] draws them.
 //! * [`sysctl`]: the keep-alive sysctls, and what a change of them reaches.
@@ -19,6 +20,7 @@
 
 pub mod comparison;
 pub mod doctor;
+pub mod dump;
 pub mod json;
 pub mod plan;
 pub mod sim;
