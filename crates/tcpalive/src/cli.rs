@@ -13,7 +13,7 @@ pub mod failure;
 pub use arguments::{OutputArgs, Presentation, Selected, SelectionArgs, SourceArgs};
 pub use failure::{Failure, Found};
 
-use crate::commands::{check, doctor, dump, lab, ls, plan, reap, sim, sysctl};
+use crate::commands::{analyze, check, doctor, dump, lab, ls, plan, reap, sim, sysctl};
 use clap::{CommandFactory, Parser, Subcommand};
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -103,6 +103,8 @@ enum Command {
     Plan(plan::Args),
     /// Show TCP packets as tcpdump does, with what they mean for keep-alive
     Dump(dump::Args),
+    /// Read keep-alive out of captures: who probes whom, and which peers are dead
+    Analyze(analyze::Args),
     /// Say what this kernel and user allow, and find leftovers
     Doctor(doctor::Args),
     /// Show or set the keep-alive sysctls, with the detection time that follows
@@ -129,6 +131,7 @@ fn run(cli: Cli) -> Result<Found, Failure> {
         Command::Sim(args) => sim::run(&args, presentation),
         Command::Plan(args) => plan::run(&args, presentation),
         Command::Dump(args) => dump::run(&args, presentation),
+        Command::Analyze(args) => analyze::run(&args, presentation),
         Command::Doctor(args) => doctor::run(&args, presentation),
         Command::Sysctl(args) => sysctl::run(&args, presentation),
         Command::Lab(args) => lab::run(args, presentation),

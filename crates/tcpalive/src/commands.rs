@@ -1,5 +1,6 @@
 //! One module per command: its arguments, and what it does.
 
+pub mod analyze;
 pub mod check;
 pub mod doctor;
 pub mod dump;

@@ -10,6 +10,7 @@
 //! * [`verdicts`]: what `check` and `reap` found and did.
 //! * [`doctor`]: what this host allows, and what was left behind.
 //! * [`dump`]: packets as lines, and what they mean for keep-alive.
+//! * [`analyze`]: what was found in captures.
 //! * [`comparison`]: scenarios beside their lives on the real kernel.
 //! * [`sim`]: lives of connections in virtual time; [`svg`] draws them.
 //! * [`sysctl`]: the keep-alive sysctls, and what a change of them reaches.
@@ -18,6 +19,7 @@
 //!   durations from text.
 //! * [`style`]: colour and width.
 
+pub mod analyze;
 pub mod comparison;
 pub mod doctor;
 pub mod dump;

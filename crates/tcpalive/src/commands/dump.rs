@@ -7,7 +7,7 @@
 
 mod meaning;
 mod output;
-mod source;
+pub(super) mod source;
 
 use crate::cli::{Failure, Found, Presentation, say};
 use crate::render::dump::{Lines, Relative, Stamp, StampStyle};

@@ -1,6 +1,6 @@
 //! Where packets come from: an interface, a file, a pipe.
 
-mod file;
+pub(in crate::commands) mod file;
 mod live;
 mod stop;
 

@@ -86,7 +86,9 @@ impl FileSource {
             let cooked = cooked(packet.link, packet.data);
             if cooked.is_some() && !self.warned {
                 self.warned = true;
-                say("the file has interfaces by number: their names are those of this network namespace, now");
+                say(
+                    "the file has interfaces by number: their names are those of this network namespace, now",
+                );
             }
             let tcp = TcpPacket {
                 frame: packet.frame,
@@ -139,7 +141,7 @@ impl Read for Input {
 
 /// The filter for each kind of link that stands in the file.
 #[derive(Debug)]
-struct Filter {
+pub(in crate::commands) struct Filter {
     /// Empty: everything.
     text: String,
     compiled: HashMap<Link, PcapFilter>,
@@ -147,7 +149,7 @@ struct Filter {
 
 impl Filter {
     /// A filter that no link knows is refused before anything is read.
-    fn new(text: &str) -> Result<Self, Failure> {
+    pub(in crate::commands) fn new(text: &str) -> Result<Self, Failure> {
         let text = text.trim();
         if !text.is_empty() {
             let compile = |link: Link| PcapFilter::compile(link.0, text);
@@ -161,7 +163,12 @@ impl Filter {
         })
     }
 
-    fn matches(&mut self, link: Link, data: &[u8], original_len: u32) -> Result<bool, Failure> {
+    pub(in crate::commands) fn matches(
+        &mut self,
+        link: Link,
+        data: &[u8],
+        original_len: u32,
+    ) -> Result<bool, Failure> {
         if self.text.is_empty() {
             return Ok(true);
         }
@@ -174,7 +181,7 @@ impl Filter {
     }
 }
 
-fn unusable(name: &str, error: &FileError) -> Failure {
+pub(in crate::commands) fn unusable(name: &str, error: &FileError) -> Failure {
     let mut text = format!("reading {name}: {error}");
     if let FileError::Io { source, .. } = error {
         if source.kind() == io::ErrorKind::BrokenPipe {
