@@ -126,7 +126,9 @@ impl<R> std::fmt::Debug for Buffer<R> {
 /// A number of four bytes, in the byte order of the file.
 #[inline]
 pub(super) fn number(bytes: &[u8], at: usize, big_endian: bool) -> u32 {
-    let bytes = [bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]];
+    // One bounds check for all four.
+    let bytes = &bytes[at..at + 4];
+    let bytes = std::array::from_fn(|at| bytes[at]);
     if big_endian {
         u32::from_be_bytes(bytes)
     } else {
@@ -137,7 +139,8 @@ pub(super) fn number(bytes: &[u8], at: usize, big_endian: bool) -> u32 {
 /// A number of two bytes, in the byte order of the file.
 #[inline]
 pub(super) fn short_number(bytes: &[u8], at: usize, big_endian: bool) -> u16 {
-    let bytes = [bytes[at], bytes[at + 1]];
+    let bytes = &bytes[at..at + 2];
+    let bytes = std::array::from_fn(|at| bytes[at]);
     if big_endian {
         u16::from_be_bytes(bytes)
     } else {

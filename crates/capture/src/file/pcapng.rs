@@ -62,6 +62,7 @@ impl Pcapng {
         Ok(buffer.has(4, 0)? && number(buffer.bytes(), 0, false) == SECTION_HEADER)
     }
 
+    #[inline]
     pub(super) fn next<'b, R: Read>(
         &mut self,
         buffer: &'b mut Buffer<R>,
@@ -157,6 +158,7 @@ impl Pcapng {
 
     /// Reads the fixed part of a packet block. The error is what was expected
     /// and what was found.
+    #[inline]
     fn packet(&self, kind: u32, block: &[u8]) -> Result<Found, (&'static str, u64)> {
         let fixed = if kind == SIMPLE_PACKET { 12 } else { 28 };
         if block.len() < fixed {
@@ -206,6 +208,7 @@ impl Pcapng {
 
     /// Waits for a whole block and checks that its two lengths agree. Gives
     /// its length with padding.
+    #[inline]
     fn whole_block<R: Read>(
         &self,
         buffer: &mut Buffer<R>,
@@ -226,6 +229,7 @@ impl Pcapng {
 
     /// The length of the block that begins here. Some writers leave the
     /// padding out of it, as Wireshark knows too.
+    #[inline]
     fn length<R: Read>(
         &self,
         buffer: &Buffer<R>,
