@@ -258,9 +258,9 @@ impl Record {
     pub(crate) fn certain_idle_ms(&self) -> u32 {
         let bound = self.interval_bound_ms();
         let is_certain = self.watched_ms == u32::MAX
-            || bound == u32::MAX
-            || self.idle_ms >= timing::earliest_ms(bound)
-            || self.watched_ms > timing::latest_ms(bound);
+            || bound != u32::MAX
+                && (self.idle_ms >= timing::earliest_ms(bound)
+                    || self.watched_ms > timing::latest_ms(bound));
         if is_certain { self.idle_ms } else { u32::MAX }
     }
 

@@ -1,5 +1,6 @@
 //! Flows read from scripted, simulated and recorded conversations.
 
+mod conduct;
 mod conversation;
 mod ending;
 mod inference;
