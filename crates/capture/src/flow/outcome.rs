@@ -102,7 +102,8 @@ pub struct Probing {
     /// round trip.
     pub interval: Option<Estimate>,
     /// Probes after which the prober gave up, if it did: its count, unless a
-    /// user timeout ended the run, which looks the same.
+    /// user timeout ended the run, which looks the same. Unknown where answers
+    /// may have come that the capture lacks.
     pub count: Option<u16>,
     /// How long answers took.
     pub round_trip: Option<RoundTrip>,
@@ -213,7 +214,11 @@ impl Flow {
         };
         let probing = |side: Side| {
             let gave_up = common.bits.has(Fact::Exhausted, side);
-            records[side].map_or_else(Probing::default, |record| probing(&record, gave_up))
+            let is_peer_seen = common.bits.has(Fact::Heard, side ^ 1);
+            records[side].map_or_else(Probing::default, |record| {
+                let is_whole = is_peer_seen || record.is(Record::ECHO_STILL);
+                probing(&record, gave_up && is_whole)
+            })
         };
         Self {
             a: ends[a],
@@ -245,7 +250,7 @@ fn a_side(common: &Common) -> Side {
     }
 }
 
-fn probing(record: &Record, gave_up: bool) -> Probing {
+fn probing(record: &Record, is_count: bool) -> Probing {
     if !record.is_confirmed() {
         return Probing {
             unconfirmed: record.probes,
@@ -264,7 +269,7 @@ fn probing(record: &Record, gave_up: bool) -> Probing {
         unconfirmed: 0,
         idle: Estimate::from_measured(record.certain_idle_ms()),
         interval: Estimate::from_measured(interval_ms(record)),
-        count: gave_up.then_some(record.run),
+        count: is_count.then_some(record.run),
         round_trip: (record.rtt_least_us != u32::MAX).then(|| RoundTrip {
             least: us(record.rtt_least_us),
             typical: us(record.rtt_typical_us),

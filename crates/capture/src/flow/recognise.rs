@@ -27,7 +27,7 @@ const REPEATED_ACK_NS: u64 = 500_000_000;
 /// capture may lack some.
 const LAST_RETRANSMISSION_MS: u32 = 1_000_000;
 /// Frames that are kept for one direction until it is clear what they are.
-const PENDING_FRAMES: usize = 256;
+const PENDING_FRAMES: usize = 1024;
 
 /// One packet of a flow.
 #[derive(Debug)]

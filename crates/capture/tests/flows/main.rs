@@ -3,6 +3,7 @@
 mod conduct;
 mod conversation;
 mod ending;
+mod findings;
 mod inference;
 mod middle;
 mod recognition;
