@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 pub mod file;
+pub mod findings;
 pub mod flow;
 pub mod link;
 pub mod synthetic;
