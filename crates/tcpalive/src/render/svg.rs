@@ -72,7 +72,13 @@ pub fn lives(lives: &[Life<'_>]) -> String {
         y = panel(&mut body, &Panel::of(life), y);
     }
     let names: Vec<&str> = lives.iter().map(|life| life.name).collect();
-    document(&format!("Timeline of {}", names.join(", ")), WIDTH, y, "", &body)
+    document(
+        &format!("Timeline of {}", names.join(", ")),
+        WIDTH,
+        y,
+        "",
+        &body,
+    )
 }
 
 /// A whole file. `style`: further looks.
@@ -176,7 +182,11 @@ fn draw(out: &mut String, mark: &Mark, y: f64) {
         escape(&mark.says)
     );
     if !mark.note.is_empty() {
-        let _ = write!(out, "<tspan class=\"n\" dx=\"10\">{}</tspan>", escape(&mark.note));
+        let _ = write!(
+            out,
+            "<tspan class=\"n\" dx=\"10\">{}</tspan>",
+            escape(&mark.note)
+        );
     }
     out.push_str("</text>\n");
     let middle = (HERE + PEER) / 2.0;
@@ -253,8 +263,12 @@ pub(crate) fn escape(text: &str) -> String {
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
             // No order of reading but the one that was written, and no control.
-            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' => out.push('\u{fffd}'),
-            c if c.is_control() || matches!(c, '\u{feff}' | '\u{fffe}' | '\u{ffff}') => out.push('\u{fffd}'),
+            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' => {
+                out.push('\u{fffd}')
+            }
+            c if c.is_control() || matches!(c, '\u{feff}' | '\u{fffe}' | '\u{ffff}') => {
+                out.push('\u{fffd}')
+            }
             c => out.push(c),
         }
     }
