@@ -6,7 +6,7 @@ use super::log::Log;
 use super::moment::{date, step};
 use super::story;
 use crate::render::svg::{escape, line, text};
-use crate::render::units::Span;
+use crate::render::units::{Of, Span};
 use std::fmt::Write;
 use tcpalive_capture::flow::{End, FrameKind};
 
@@ -20,11 +20,11 @@ const ROW: f64 = 22.0;
 pub(super) const STYLE: &str = "\
 .life .c{font-size:12px}.life .v{font-size:12px;fill:#5b6472}.life .r{font-size:12px;text-anchor:end}\
 .life .m{font-size:11px;fill:#5b6472;text-anchor:middle}.life .i{stroke:#dfe3ea;stroke-width:1}\
-.life .b{stroke:#b3bccb;stroke-width:5}.life .p{stroke:#1b66c9;stroke-width:1.5}\
+.life .span{stroke:#b3bccb;stroke-width:5}.life .p{stroke:#1b66c9;stroke-width:1.5}\
 .life .u{stroke:#c4432b;stroke-width:1.5}.life .z{fill:none;stroke:#c4432b;stroke-width:2.5}\
 .life .f{fill:none;stroke:#5b6472;stroke-width:1.5}.life .e{fill:#9cc0ee}.life .y{fill:#c4432b}\
 @media screen and (prefers-color-scheme:dark){.life .v,.life .m{fill:#a3adbb}.life .i{stroke:#2c323b}\
-.life .b{stroke:#4a5361}.life .p{stroke:#6ba6f5}.life .u,.life .z{stroke:#ff8a70}.life .f{stroke:#a3adbb}\
+.life .span{stroke:#4a5361}.life .p{stroke:#6ba6f5}.life .u,.life .z{stroke:#ff8a70}.life .f{stroke:#a3adbb}\
 .life .e{fill:#2f5f9e}.life .y{fill:#ff8a70}}";
 
 /// Time, to the right.
@@ -51,7 +51,7 @@ impl Axis {
     pub(super) fn draw(&self, out: &mut String, top: f64, bottom: f64) {
         let last_ns = self.first_ns.saturating_add(self.span_ns);
         text(out, LEFT, top, "v", &format!("{} UTC", date(self.first_ns)));
-        text(out, RIGHT, top, "r", &format!("{} UTC", date(last_ns)));
+        text(out, RIGHT, top, "v r", &format!("{} UTC", date(last_ns)));
         let step = step(self.span_ns).max(1);
         let mut at = 0;
         while at <= self.span_ns {
@@ -81,11 +81,12 @@ pub(super) fn draw(out: &mut String, report: &Report, shown: &[Kept], top: f64) 
     for (class, says) in legend {
         sign(out, class, x, top + 6.0);
         text(out, x + 10.0, top + 10.0, "v", says);
-        x += 26.0 + says.len() as f64 * 6.1;
+        x += 34.0 + says.len() as f64 * 6.6;
     }
     let rows = top + 62.0;
     let bottom = rows + shown.len() as f64 * ROW;
     axis.draw(out, top + 34.0, bottom);
+    text(out, LEFT - 10.0, rows - 10.0, "v r", "prober → peer");
     let mut y = rows + ROW / 2.0;
     for kept in shown {
         row(out, &axis, kept, report.log(kept), y);
@@ -119,7 +120,7 @@ fn row(out: &mut String, axis: &Axis, kept: &Kept, log: Option<&Log>, y: f64) {
         &short(&from.to_string(), &to.to_string()),
     );
     let (begins, ends) = (axis.x(flow.first_ns), axis.x(flow.last_ns));
-    line(out, "b", begins, y, ends.max(begins + 1.0), y);
+    line(out, "span", begins, y, ends.max(begins + 1.0), y);
     if let Some(log) = log {
         ticks(out, axis, log, y);
     }
@@ -132,7 +133,7 @@ fn row(out: &mut String, axis: &Axis, kept: &Kept, log: Option<&Log>, y: f64) {
     let says = match kept.class() {
         Class::NotProbed => format!("{sign_of_class} {word}"),
         Class::Dead => format!("{sign_of_class} {word}, {unanswered} unanswered"),
-        _ => format!("{sign_of_class} {word}, {} probed", flow.probes()),
+        _ => format!("{sign_of_class} {word}, {}", Of(flow.probes(), "probe")),
     };
     let class = if kept.class() == Class::Dead {
         "w c"

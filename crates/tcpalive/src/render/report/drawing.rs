@@ -21,7 +21,7 @@ pub(super) fn render(report: &Report, findings: &Findings) -> String {
     if !report.filter.is_empty() {
         about = format!("{about} · filter {}", report.filter);
     }
-    let totals: Vec<String> = totals(findings)
+    let totals: Vec<String> = totals(report, findings)
         .into_iter()
         .map(|(name, number)| format!("{} {name}", Count(number)))
         .collect();

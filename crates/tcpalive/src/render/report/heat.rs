@@ -138,21 +138,21 @@ fn total(out: &mut String, activity: &Activity, scale: &Scale, axis: &Axis, top:
         RIGHT + 14.0,
         top + 18.0,
         "c",
-        &format!("at most {} probes", Count(probes.into())),
+        &format!("peak {} probes", Count(probes.into())),
     );
     text(
         out,
         RIGHT + 14.0,
         top + 34.0,
         "v",
-        &format!("in {seconds:.3} s"),
+        &format!("in {seconds:.1} s"),
     );
     text(
         out,
         RIGHT + 14.0,
         middle + 18.0,
         "c w",
-        &format!("at most {}", Count(deaths.into())),
+        &format!("peak {} in it", Count(deaths.into())),
     );
 }
 
@@ -216,18 +216,18 @@ fn row(out: &mut String, name: &str, group: &Group, scale: &Scale, axis: &Axis, 
         Count(group.unknown)
     );
     line(out, "l", LEFT, middle, RIGHT, middle);
-    text(out, LEFT - 10.0, middle + 2.0, "r", name);
+    text(out, LEFT - 10.0, middle + 1.0, "r", name);
     let words = if group.dead > 0 { "c w" } else { "c" };
     let dead = match group.dead {
         0 => "none dead".to_owned(),
         dead => format!("✖ {} dead", Compact(dead)),
     };
-    text(out, RIGHT + 14.0, middle - 2.0, words, &dead);
+    text(out, RIGHT + 14.0, middle - 7.0, words, &dead);
     let of = format!(
         "of {}, {} unknown",
         Compact(group.flows),
         Compact(group.unknown)
     );
-    text(out, RIGHT + 14.0, middle + 11.0, "v", &of);
+    text(out, RIGHT + 14.0, middle + 7.0, "v", &of);
     out.push_str("</g>\n");
 }

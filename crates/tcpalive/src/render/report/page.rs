@@ -98,7 +98,7 @@ fn header(out: &mut String, report: &Report, findings: &Findings) {
         "</p>\n<p class=\"headline{dead}\">{}</p>\n<dl>",
         headline(findings)
     );
-    for (name, number) in totals(findings) {
+    for (name, number) in totals(report, findings) {
         let class = if name == "dead" && number > 0 {
             " class=\"dead\""
         } else {
@@ -128,16 +128,18 @@ fn header(out: &mut String, report: &Report, findings: &Findings) {
     out.push_str("</header>\n");
 }
 
-/// Figures and their names. Dead and unknown are about all connections.
-pub(super) fn totals(findings: &Findings) -> [(&'static str, u64); 9] {
+/// Figures and their names. Dead, unknown and alive are those that are probed.
+pub(super) fn totals(report: &Report, findings: &Findings) -> [(&'static str, u64); 10] {
+    let [dead, unknown, alive, not_probed] = report.keeper.counts;
     [
         ("frames", findings.frames),
         ("TCP packets", findings.packets),
         ("connections", findings.flows),
+        ("not probed", not_probed),
         ("probed", findings.probed),
-        ("dead", findings.dead),
-        ("unknown", findings.unknown),
-        ("alive", findings.alive),
+        ("dead", dead),
+        ("unknown", unknown),
+        ("alive", alive),
         ("probes", findings.probes),
         ("answers", findings.answers),
     ]

@@ -225,9 +225,9 @@ fn exchange(run: &[&Event], low_is_left: bool) -> Row {
     let mut says = match (there, back) {
         (0, 0) if run.len() == 1 => "ACK".to_owned(),
         (0, 0) => Of(run.len() as u64, "ACK").to_string(),
-        (sent, 0) => format!("data: {} there", Bytes(sent)),
-        (0, got) => format!("data: {} back", Bytes(got)),
-        (sent, got) => format!("data: {} there, {} back", Bytes(sent), Bytes(got)),
+        (sent, 0) => format!("data → {}", Bytes(sent)),
+        (0, got) => format!("data ← {}", Bytes(got)),
+        (sent, got) => format!("data → {}, ← {}", Bytes(sent), Bytes(got)),
     };
     if run.len() > 1 {
         if there + back > 0 {

@@ -28,8 +28,8 @@ pub(super) fn hosts(out: &mut String, findings: &Findings) {
     }
     out.push_str(
         "<section><h2>Hosts that probe</h2>\n<div class=\"wide\"><table><thead><tr><th scope=\"col\">Host\
-         <th scope=\"col\" class=\"n\">probes, connections<th scope=\"col\" class=\"n\">of them dead\
-         <th scope=\"col\" class=\"n\">is probed on<th scope=\"col\">What is odd</tr></thead><tbody>\n",
+         <th scope=\"col\" class=\"n\">connections it probes<th scope=\"col\" class=\"n\">dead peers\
+         <th scope=\"col\" class=\"n\">connections it is probed on<th scope=\"col\">What is odd</tr></thead><tbody>\n",
     );
     for host in hosts.iter().take(HOSTS) {
         let odd = if host.findings.is_empty() {
@@ -90,7 +90,7 @@ pub(super) fn pairs(out: &mut String, report: &Report) {
     if groups.others.flows > 0 {
         push!(
             out,
-            "<p>{} of pairs that came later, {} of them dead, are not told apart here.</p>\n",
+            "<p>{} of pairs that came later, {} dead peers, are not told apart here.</p>\n",
             Of(groups.others.flows, "connection"),
             Count(groups.others.dead)
         );
