@@ -17,12 +17,15 @@ impl std::fmt::Debug for PcapFilter {
 }
 
 impl PcapFilter {
-    /// Compiles a filter for packets of a link type. A name in it is looked
+    /// Compiles a filter for packets of a link type, as files number it. A name in it is looked
     /// up, as libpcap does; nothing else is resolved.
     ///
     /// # Errors
     /// What libpcap says is wrong with the filter.
     pub fn compile(link: u16, filter: &str) -> Result<Self, String> {
+        // Files have a number of their own for raw IP (LINKTYPE_RAW), since
+        // that of libpcap (DLT_RAW) is not the same on all systems.
+        let link = if link == 101 { 12 } else { link };
         let capture = Capture::dead(Linktype(i32::from(link))).map_err(|error| text(&error))?;
         let program = capture
             .compile(filter, true)

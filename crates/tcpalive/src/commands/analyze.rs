@@ -108,6 +108,10 @@ pub fn run(args: &Args, presentation: Presentation) -> Result<Found, Failure> {
             // The others may be whole. The first damage is the exit code's.
             if let Some(text) = failure.text() {
                 say(&text);
+                if let Some(output) = &mut output.report {
+                    let note = format!("{text}: what came before it is here");
+                    output.report.note(&note);
+                }
             }
             damage.get_or_insert(failure);
         }

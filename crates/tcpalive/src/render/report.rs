@@ -72,6 +72,8 @@ pub struct Report {
     /// Logs of flows that are over, of captures that cannot be read again.
     over: BTreeMap<(kept::Class, Id), Log>,
     logs: HashMap<Id, Log>,
+    /// What went wrong.
+    notes: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -95,6 +97,7 @@ impl Report {
             streamed: Streamed::default(),
             over: BTreeMap::new(),
             logs: HashMap::new(),
+            notes: Vec::new(),
         }
     }
 
@@ -107,6 +110,12 @@ impl Report {
         });
         self.clock = Clock::new();
         self.streamed = Streamed::default();
+    }
+
+    /// Whoever reads the report is to know this: that a capture was not read to
+    /// its end, for example.
+    pub fn note(&mut self, text: &str) {
+        self.notes.push(text.to_owned());
     }
 
     /// Takes a packet that passed the filter, and what it is.

@@ -8,6 +8,7 @@ mod lab_command;
 mod ls;
 mod ordinary_user;
 mod plan;
+mod report;
 mod sim;
 mod snippets;
 mod sysctl;

@@ -92,10 +92,13 @@ pub(super) struct Group {
     /// The least, in s.
     pub(super) idle_s: Option<u32>,
     pub(super) bins: BTreeMap<u64, Change>,
+    /// The hosts that all have in common; `None`: nothing was added yet.
+    pub(super) common: Option<Parties>,
 }
 
 impl Group {
-    fn add(&mut self, flow: &Flow, scale: &Scale) {
+    fn add(&mut self, flow: &Flow, parties: Parties, scale: &Scale) {
+        self.join(parties);
         self.flows += 1;
         match flow.verdict {
             Verdict::Alive => self.alive += 1,
@@ -115,6 +118,13 @@ impl Group {
 }
 
 impl Group {
+    fn join(&mut self, (prober, peer): Parties) {
+        self.common = Some(match self.common {
+            None => (prober, peer),
+            Some((a, b)) => (a.filter(|_| a == prober), b.filter(|_| b == peer)),
+        });
+    }
+
     /// Adds another group's flows.
     pub(super) fn merge(&mut self, other: &Self) {
         self.flows += other.flows;
@@ -146,13 +156,13 @@ impl<K: Hash + Eq> Groups<K> {
         }
     }
 
-    fn add(&mut self, key: K, flow: &Flow, scale: &Scale) {
+    fn add(&mut self, key: K, flow: &Flow, parties: Parties, scale: &Scale) {
         let group = if self.by.len() < MOST_GROUPS || self.by.contains_key(&key) {
             self.by.entry(key).or_default()
         } else {
             &mut self.others
         };
-        group.add(flow, scale);
+        group.add(flow, parties, scale);
     }
 
     fn coarsen(&mut self) {
@@ -248,15 +258,17 @@ impl Activity {
             Some(FlowEnd::B) => (flow.b.ip(), flow.a.ip()),
             _ => (flow.a.ip(), flow.b.ip()),
         };
+        let parties = (Some(prober), Some(peer));
         if flow.verdict == Verdict::Dead {
             self.beats
                 .entry(scale.bin(flow.last_ns))
                 .or_default()
                 .deaths += 1;
         }
-        self.pairs.add((Some(prober), Some(peer)), flow, &scale);
-        self.probers.add((Some(prober), None), flow, &scale);
-        self.peers.add((None, Some(peer)), flow, &scale);
+        self.pairs.add(parties, flow, parties, &scale);
+        self.probers
+            .add((Some(prober), None), flow, parties, &scale);
+        self.peers.add((None, Some(peer)), flow, parties, &scale);
     }
 }
 

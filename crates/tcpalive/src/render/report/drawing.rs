@@ -34,6 +34,10 @@ pub(super) fn render(report: &Report, findings: &Findings) -> String {
         text(&mut body, 20.0, y, class, &says);
         y += 20.0;
     }
+    for note in &report.notes {
+        text(&mut body, 20.0, y, "w", &format!("⚠ {note}"));
+        y += 20.0;
+    }
     if !shown.is_empty() {
         y = draw_overview(&mut body, report, &shown, y);
     }

@@ -72,7 +72,14 @@ pub(super) fn draw(out: &mut String, report: &Report, top: f64) -> f64 {
     );
     y += 14.0;
     for (parties, group) in &shown {
-        row(out, &name(*parties), group, scale, &axis, y);
+        row(
+            out,
+            &name(group.common.unwrap_or(*parties)),
+            group,
+            scale,
+            &axis,
+            y,
+        );
         y += ROW;
     }
     if others.flows > 0 {

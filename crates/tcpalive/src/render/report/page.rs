@@ -111,6 +111,9 @@ fn header(out: &mut String, report: &Report, findings: &Findings) {
         );
     }
     out.push_str("</dl>\n");
+    for note in &report.notes {
+        push!(out, "<p class=\"dead\">⚠ {}</p>\n", escape(note));
+    }
     if findings.malformed > 0 {
         push!(
             out,
