@@ -155,3 +155,72 @@ pub(super) fn telling(shown: &[Kept], most: usize) -> Vec<Id> {
     ranked.sort_by_key(|(_, nth, class, id)| (*class, *nth, *id));
     ranked.into_iter().map(|(_, _, _, id)| id).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tcpalive_capture::flow::{End, Probing};
+
+    fn flow(first_frame: u64, peer: u8, verdict: Verdict, probes: u32) -> Flow {
+        let a_probing = Probing {
+            probes,
+            ..Probing::default()
+        };
+        Flow {
+            a: ([192, 0, 2, 1], 40_000).into(),
+            b: ([198, 51, 100, peer], 7).into(),
+            context: 0,
+            first_frame,
+            first_ns: 0,
+            last_ns: 0,
+            packets: 1,
+            bytes: 0,
+            handshake_seen: true,
+            end: End::Open,
+            reset_by: None,
+            verdict,
+            a_probing,
+            b_probing: Probing::default(),
+        }
+    }
+
+    #[test]
+    fn many_dead_do_not_hide_the_others() {
+        let mut keeper = Keeper::default();
+        // Later ones come first: flows are given as they end.
+        for frame in (1..=20_000).rev() {
+            let (verdict, probes) = match frame % 4 {
+                0 | 1 => (Verdict::Dead, 3),
+                2 => (Verdict::Alive, 3),
+                _ => (Verdict::Unknown, 0),
+            };
+            keeper.add((0, frame), &flow(frame, 1, verdict, probes));
+        }
+        let shown = keeper.shown();
+        assert_eq!(keeper.counts, [10_000, 0, 5_000, 5_000]);
+        assert_eq!(shown.len(), MOST);
+        let of = |class| shown.iter().filter(|kept| kept.class() == class).count();
+        assert_eq!(of(Class::Dead), 3_500);
+        assert_eq!((of(Class::Alive), of(Class::NotProbed)), (1_000, 500));
+        // The first of the capture, in its order.
+        assert_eq!((shown[0].id, shown[1].id), ((0, 1), (0, 4)));
+    }
+
+    #[test]
+    fn lives_are_of_different_hosts_and_of_different_ends() {
+        let mut keeper = Keeper::default();
+        for frame in 1..=50 {
+            keeper.add((0, frame), &flow(frame, 1, Verdict::Dead, 3));
+        }
+        keeper.add((0, 51), &flow(51, 2, Verdict::Dead, 3));
+        keeper.add((0, 52), &flow(52, 3, Verdict::Alive, 3));
+        keeper.add((0, 53), &flow(53, 3, Verdict::Unknown, 0));
+        let frames = |most| {
+            let ids = telling(&keeper.shown(), most);
+            ids.into_iter().map(|id| id.1).collect::<Vec<u64>>()
+        };
+        // One of each pair before a second, the dead before the living.
+        assert_eq!(frames(2), [1, 51]);
+        assert_eq!(frames(10), [1, 51, 2, 3, 4, 5, 6, 7, 8, 52]);
+    }
+}
