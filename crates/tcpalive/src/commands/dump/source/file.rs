@@ -86,7 +86,9 @@ impl FileSource {
             let cooked = cooked(packet.link, packet.data);
             if cooked.is_some() && !self.warned {
                 self.warned = true;
-                say("the file has interfaces by number: their names are those of this network namespace, now");
+                say(
+                    "the file has interfaces by number: their names are those of this network namespace, now",
+                );
             }
             let tcp = TcpPacket {
                 frame: packet.frame,
