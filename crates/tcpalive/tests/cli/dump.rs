@@ -479,4 +479,49 @@ fn interfaces_of_a_namespace_are_listed() {
         .collect();
     names.sort_unstable();
     assert_eq!(names, ["any", "eth0", "lo"]);
+    let ended = tcpalive(&["dump", "-D", "--json", "--netns", a.netns_name()]);
+    let eth0 = json!({"type": "interface", "name": "eth0", "description": null, "up": true});
+    assert!(ended.objects().contains(&eth0), "{ended:?}");
+}
+
+#[test]
+fn what_becomes_clear_later_is_told_then() {
+    // From the first probe on: nobody can tell that it is one.
+    let file = text(&recorded().ethernet);
+    let shown = lines(&["-r", file, "port", "3333"]);
+    let is_probe = |line: &String| line.contains("keep-alive probe 1");
+    let first = shown.iter().position(is_probe).unwrap() + 1;
+    let folder = tempfile::tempdir().unwrap();
+    let late = folder.path().join("late.pcap");
+    let cut = Command::new("editcap")
+        .args(["-F", "pcap", "-r", file, text(&late)])
+        .arg(format!("{first}-100000"))
+        .status();
+    assert!(cut.expect("these tests need editcap").success());
+    let cut = lines(&["-r", text(&late), "port", "3333"]);
+    assert!(!cut[0].contains(MEANING), "{cut:?}");
+    let told = "(to a packet that can only now be told to be a probe)";
+    assert!(cut[1].contains(told), "{cut:?}");
+    // What the idle time is, this capture does not show.
+    assert!(
+        cut[2].ends_with("keep-alive probe 1 (probes every 1 s)"),
+        "{cut:?}"
+    );
+    let ended = tcpalive(&["dump", "--json", "-r", text(&late), "port", "3333"]);
+    let frame = json!({"type": "frame", "frame": 1, "kind": "keepalive"});
+    assert!(ended.objects().contains(&frame), "{ended:?}");
+}
+
+#[test]
+fn a_file_is_written_whether_or_not_anybody_reads_standard_output() {
+    let (_lab, a, b) = two_hosts("dumpclosed");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("live.pcap");
+    let mut command = Command::new(PROGRAM);
+    command.args(["dump", "-i", "eth0", "--netns", a.netns_name(), "-c", "3"]);
+    let mut dump = Background::start(command.args(["-w", text(&file)]));
+    dump.close_stdout();
+    let _pairs = super::connect(&a, &b, 1);
+    let ended = dump.wait();
+    assert_eq!((ended.code, tsharks(&file)), (0, 3), "{ended:?}");
 }

@@ -113,7 +113,7 @@ pub(super) fn keepalive(count: u32) -> TcpKeepalive {
 /// A program that captures beside the test.
 pub(super) struct Background {
     child: Child,
-    lines: BufReader<ChildStdout>,
+    lines: Option<BufReader<ChildStdout>>,
     shown: String,
     said: JoinHandle<String>,
 }
@@ -137,7 +137,7 @@ impl Background {
             said
         });
         Self {
-            lines: BufReader::new(child.stdout.take().unwrap()),
+            lines: child.stdout.take().map(BufReader::new),
             child,
             shown: String::new(),
             said,
@@ -148,11 +148,16 @@ impl Background {
         self.child.id()
     }
 
+    pub(super) fn close_stdout(&mut self) {
+        self.lines = None;
+    }
+
     /// The next line with this in it, however long it takes.
     pub(super) fn line_with(&mut self, part: &str) -> String {
         loop {
             let start = self.shown.len();
-            let length = self.lines.read_line(&mut self.shown).unwrap();
+            let lines = self.lines.as_mut().unwrap();
+            let length = lines.read_line(&mut self.shown).unwrap();
             assert_ne!(length, 0, "it ended before '{part}':\n{}", self.shown);
             if self.shown[start..].contains(part) {
                 return self.shown[start..].to_owned();
@@ -168,7 +173,9 @@ impl Background {
 
     /// Waits until it ends by itself.
     pub(super) fn wait(mut self) -> Ended {
-        self.lines.read_to_string(&mut self.shown).unwrap();
+        if let Some(mut lines) = self.lines.take() {
+            lines.read_to_string(&mut self.shown).unwrap();
+        }
         let status = self.child.wait().unwrap();
         Ended {
             code: status.code().expect("it is not killed"),
