@@ -17,8 +17,8 @@
 //! One byte at that place is a probe if the peer has acknowledged it and it
 //! cannot be a retransmission, whose ACK may have been lost behind the place
 //! of capture: what was sent last had two bytes or more, or was sent over
-//! 130 s ago (TCP_RTO_MAX is 120 s), or the byte comes three times at even
-//! spacing, where retransmissions come twice as late each time.
+//! 1000 s ago (Linux gives up after 925 s), or the byte comes four times at
+//! even spacing, where retransmissions come twice as late each time.
 //!
 //! While the peer's window is closed, either is a probe of the window.
 //!

@@ -4,11 +4,13 @@
 //! * [`link`]: [`ip_packet`], the IP packet with TCP in a frame; [`Context`],
 //!   what keeps it apart from others with the same addresses.
 //! * [`flow`]: connections as a capture shows them, and their keep-alive.
+//! * [`findings`]: what the flows say about hosts and services.
 //! * [`write`](mod@write): [`Writer`], packets into pcap.
 
 #![forbid(unsafe_code)]
 
 pub mod file;
+pub mod findings;
 pub mod flow;
 pub mod link;
 pub mod write;

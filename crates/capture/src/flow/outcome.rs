@@ -59,9 +59,10 @@ pub enum End {
 /// `Dead` takes one of these, and that nothing came from the peer since the
 /// first of the probes:
 /// * the prober gave up ([`End::KeepAliveTimeout`]) after two probes or more;
-/// * three probes or more, and twice as many as this flow survived before,
-///   had no answer until the capture's end; the capture went on long enough
-///   after them for an answer; it shows the peer's direction; and the prober
+/// * three probes or more, more than twice as many as this flow survived
+///   before, and so many that chance is ruled out at the loss that it saw, had
+///   no answer until the capture's end; the capture went on long enough after
+///   them for an answer; it shows the peer's direction; and the prober
 ///   heard nothing that the capture lacks. For that, the probes' TSecr stood
 ///   still, or they came closer to each other than answered probes of this flow
 ///   had come.
@@ -101,7 +102,8 @@ pub struct Probing {
     /// round trip.
     pub interval: Option<Estimate>,
     /// Probes after which the prober gave up, if it did: its count, unless a
-    /// user timeout ended the run, which looks the same.
+    /// user timeout ended the run, which looks the same. Unknown where answers
+    /// may have come that the capture lacks.
     pub count: Option<u16>,
     /// How long answers took.
     pub round_trip: Option<RoundTrip>,
@@ -212,7 +214,11 @@ impl Flow {
         };
         let probing = |side: Side| {
             let gave_up = common.bits.has(Fact::Exhausted, side);
-            records[side].map_or_else(Probing::default, |record| probing(&record, gave_up))
+            let is_peer_seen = common.bits.has(Fact::Heard, side ^ 1);
+            records[side].map_or_else(Probing::default, |record| {
+                let is_whole = is_peer_seen || record.is(Record::ECHO_STILL);
+                probing(&record, gave_up && is_whole)
+            })
         };
         Self {
             a: ends[a],
@@ -244,7 +250,7 @@ fn a_side(common: &Common) -> Side {
     }
 }
 
-fn probing(record: &Record, gave_up: bool) -> Probing {
+fn probing(record: &Record, is_count: bool) -> Probing {
     if !record.is_confirmed() {
         return Probing {
             unconfirmed: record.probes,
@@ -263,7 +269,7 @@ fn probing(record: &Record, gave_up: bool) -> Probing {
         unconfirmed: 0,
         idle: Estimate::from_measured(record.certain_idle_ms()),
         interval: Estimate::from_measured(interval_ms(record)),
-        count: gave_up.then_some(record.run),
+        count: is_count.then_some(record.run),
         round_trip: (record.rtt_least_us != u32::MAX).then(|| RoundTrip {
             least: us(record.rtt_least_us),
             typical: us(record.rtt_typical_us),
@@ -327,19 +333,29 @@ fn verdict(common: &Common, records: &[Option<Record>; 2], end: End, now_ns: u64
 /// Whether a run of probes without answers, at the capture's end, leaves no
 /// other reason than a silent peer.
 fn silent_for_good(common: &Common, record: &Record, prober: Side, now_ns: u64) -> bool {
-    const ENOUGH: u16 = 3;
     const LEAST_WAIT_MS: u64 = 1_000;
     let slow_ms = u64::from(record.rtt_most_us / 1000) * 4;
     let waited_ms = now_ns.saturating_sub(record.last_probe_ns) / 1_000_000;
     let too_recent = u16::from(waited_ms < slow_ms.max(LEAST_WAIT_MS));
-    let enough = ENOUGH.max(record.survived.saturating_mul(2).saturating_add(1));
-    if record.run - record.run.min(too_recent) < enough {
-        return false;
-    }
+    let run = record.run - record.run.min(too_recent);
     let closer_than_answered = record.period_ms != u32::MAX
         && timing::latest_ms(record.interval_ms) < timing::earliest_ms(record.period_ms);
     let heard_nothing = record.is(Record::ECHO_STILL) || closer_than_answered;
-    common.bits.has(Fact::Heard, prober ^ 1)
+    run > record.survived.saturating_mul(2)
+        && !may_be_chance(record, run)
+        && common.bits.has(Fact::Heard, prober ^ 1)
         && heard_nothing
         && u64::from(record.interval_ms) >= slow_ms / 2
+}
+
+/// Whether so many answers may be missing by chance: with likelihood of one in
+/// a million or more, if an exchange is lost as often as twice the share that
+/// this flow missed before, or one time in a hundred. Three are enough where
+/// nothing was missed.
+fn may_be_chance(record: &Record, run: u16) -> bool {
+    const ERROR: f64 = 1.000_001e-6;
+    let before = f64::from(record.probes) - f64::from(record.run);
+    let missing = (before - f64::from(record.answers)).max(0.0);
+    let share = if before > 0.0 { missing / before } else { 0.0 };
+    (2.0 * share).clamp(0.01, 1.0).powi(i32::from(run)) > ERROR
 }

@@ -7,6 +7,9 @@ use super::state::{Common, Fact, NO_RECORD, Record, Side, far_apart};
 use super::timing;
 use tcpalive_segment::Flags;
 
+/// What comes from a peer so soon after a probe may be instead of an answer.
+const ANSWERS_WITHIN_NS: u64 = 1_000_000_000;
+
 impl Observer {
     /// A probe, empty or with a byte; or what may turn out to be one.
     pub(crate) fn probe(
@@ -94,7 +97,9 @@ impl Observer {
                 record.take_round_trip(delay_ns);
             }
         }
-        let before = record.run.saturating_sub(1);
+        // What comes much later than an answer would is none.
+        let late = !answers && delay_ns > ANSWERS_WITHIN_NS;
+        let before = record.run.saturating_sub(u16::from(!late));
         record.longest = record.longest.max(before);
         record.survived = record.survived.max(before);
         record.run = 0;

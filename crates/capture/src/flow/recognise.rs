@@ -9,6 +9,7 @@
 
 use super::FrameKind;
 use super::state::{Common, Fact, NO_RECORD, Record, Records, Side, far_apart};
+use super::timing;
 use std::collections::HashMap;
 use tcpalive_segment::{Flags, Segment, sequence};
 
@@ -21,10 +22,12 @@ const OVERTAKEN_MS: u32 = 50;
 /// Empty ACKs that repeat each other faster than this are duplicates that ask
 /// for a retransmission, not probes.
 const REPEATED_ACK_NS: u64 = 500_000_000;
-/// Later than this no sender repeats a byte: TCP_RTO_MAX is 120 s.
-const LAST_RETRANSMISSION_MS: u32 = 130_000;
+/// Later than this no sender repeats a byte: Linux gives up after 924.6 s
+/// (`tcp_retries2`), and of its last attempts, which come every 120 s, the
+/// capture may lack some.
+const LAST_RETRANSMISSION_MS: u32 = 1_000_000;
 /// Frames that are kept for one direction until it is clear what they are.
-const PENDING_FRAMES: usize = 256;
+const PENDING_FRAMES: usize = 1024;
 
 /// One packet of a flow.
 #[derive(Debug)]
@@ -119,10 +122,10 @@ impl Observer {
             direction.next = packet.sequence;
             direction.acknowledged = packet.sequence;
             flow.bits.set(Fact::Known, side, true);
-        } else if flow.bits.has(Fact::Guessed, side) {
-            if let Some(kind) = self.guessed_goes_on(flow, packet, side) {
-                return kind;
-            }
+        } else if flow.bits.has(Fact::Guessed, side)
+            && let Some(kind) = self.guessed_goes_on(flow, packet, side)
+        {
+            return kind;
         }
         let one_to_the_left = flow.directions[side].next.wrapping_sub(1);
         if packet.sequence == one_to_the_left && packet.length <= 1 && !packet.has(Flags::FIN) {
@@ -259,7 +262,8 @@ impl Observer {
 
     /// One byte that the peer has already, and nobody can tell yet whether it
     /// is repeated because the ACK was lost. A retransmission waits twice as
-    /// long each time, a probe does not.
+    /// long each time, a probe does not. Two spacings may still be alike where
+    /// the capture lacks some retransmissions, three cannot.
     fn byte_again(
         &mut self,
         flow: &mut Common,
@@ -267,8 +271,10 @@ impl Observer {
         side: Side,
         record: Option<Record>,
     ) -> Option<FrameKind> {
-        const LEAST_GAP_MS: u64 = 900;
+        // Retransmissions are closer first, and 120 s apart in the end.
+        const GAP_MS: std::ops::Range<u32> = 900..100_000;
         let record = record.unwrap_or(Record::EMPTY);
+        flow.directions[side].data = flow.tick(packet.time_ns);
         if record.probes == 0 {
             self.record(flow, side).put(Record::UNCONFIRMED, true);
             return self.probe(flow, packet, side);
@@ -280,15 +286,15 @@ impl Observer {
         if gap_ns < COPY_NS {
             return self.probe(flow, packet, side);
         }
-        let gap = gap_ns / 1_000_000;
-        let before = u64::from(record.interval_bound_ms());
-        let is_even = record.probes == 1 || gap * 5 <= before * 6 && before * 5 <= gap * 6;
-        if gap < LEAST_GAP_MS || !is_even {
+        let gap = u32::try_from(gap_ns / 1_000_000).unwrap_or(u32::MAX);
+        let before = record.interval_bound_ms();
+        let is_even = record.probes == 1 || timing::is_even(gap.min(before), gap.max(before));
+        if !GAP_MS.contains(&gap) || !is_even {
             self.reject(flow, side);
             return self.ordinary(flow, packet, side);
         }
         let kind = self.probe(flow, packet, side);
-        if record.probes == 2 {
+        if record.probes == 3 {
             self.confirm(flow, side);
         }
         kind

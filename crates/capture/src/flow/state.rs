@@ -254,13 +254,12 @@ impl Record {
     }
 
     /// The idle time, if it is that. What goes before the first probe of a
-    /// flow whose beginning is not in the capture may be an interval's rest.
+    /// flow whose beginning is not in the capture may be an interval's rest:
+    /// not if it is longer, or the capture longer than that without a probe.
     pub(crate) fn certain_idle_ms(&self) -> u32 {
         let bound = self.interval_bound_ms();
         let is_certain = self.watched_ms == u32::MAX
-            || bound == u32::MAX
-            || self.idle_ms >= timing::earliest_ms(bound)
-            || self.watched_ms > timing::latest_ms(bound);
+            || bound != u32::MAX && self.idle_ms.max(self.watched_ms) > timing::latest_ms(bound);
         if is_certain { self.idle_ms } else { u32::MAX }
     }
 

@@ -9,12 +9,13 @@ const SLACK_MS: u32 = 50;
 /// A time that a prober's timer was set to, as far as the capture tells.
 ///
 /// Linux is never early, and late by up to one bucket of its timer wheel
-/// (`kernel/time/timer.c`). Of the whole seconds that are possible, `seconds`
-/// is the roundest, since people choose those; `from` and `to` are the least
-/// and the most that it may be.
+/// (`kernel/time/timer.c`). How wide that is depends on the kernel's ticks
+/// per second; `from` and `to` hold for all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Estimate {
-    /// The likeliest value, in seconds.
+    /// The likeliest value, in seconds: of those that are possible at 250
+    /// ticks per second the roundest, since people choose those; or a
+    /// multiple of 5 minutes that is possible at any.
     pub seconds: u32,
     /// The least that fits, in seconds.
     pub from: u32,
@@ -30,28 +31,43 @@ impl Estimate {
             return None;
         }
         let to = ms.saturating_add(SLACK_MS) / 1000;
-        let from = ms
-            .saturating_sub(lateness_ms(ms))
-            .div_ceil(1000)
-            .clamp(1, to.max(1));
+        let least = |lateness: u32| {
+            ms.saturating_sub(lateness)
+                .div_ceil(1000)
+                .clamp(1, to.max(1))
+        };
+        let from = least(lateness_ms(ms));
+        let likely = least(lateness_at(250, ms));
         (to > 0).then(|| Self {
-            seconds: roundest(from, to),
+            seconds: roundest(&[3600, 1800, 900, 600, 300], from, to)
+                .or(roundest(&[60, 30, 15, 10, 5], likely, to))
+                .unwrap_or(to),
             from,
             to,
         })
     }
 }
 
-/// How late a timer of this length may fire, in ms: one bucket of the wheel at
-/// 250 ticks a second. A bucket is 8 times as wide from level to level, and a
-/// level has 63 of them. Kernels with 1000 and 100 ticks a second are late by
-/// up to twice or three times as much for some lengths.
-pub(crate) fn lateness_ms(ms: u32) -> u32 {
-    const TICK_MS: u32 = 4;
-    (0..6)
-        .map(|level| TICK_MS << (3 * level))
-        .find(|width| ms / 63 < *width)
-        .unwrap_or(TICK_MS << 18)
+/// How late a timer of this length may fire, in ms, whatever the kernel's
+/// ticks.
+fn lateness_ms(ms: u32) -> u32 {
+    [100, 250, 300, 1000]
+        .into_iter()
+        .map(|ticks_per_second| lateness_at(ticks_per_second, ms))
+        .max()
+        .unwrap_or(0)
+}
+
+/// One bucket of the timer wheel: a bucket is 8 times as wide from level to
+/// level, and a level has 63 of them.
+fn lateness_at(ticks_per_second: u64, ms: u32) -> u32 {
+    let ticks = u64::from(ms) * ticks_per_second / 1000;
+    let bucket = (0..9)
+        .map(|level| 1_u64 << (3 * level))
+        .find(|bucket| ticks / 63 < *bucket)
+        .unwrap_or(1 << 27);
+    // At most 2²⁷ ticks of 10 ms.
+    (bucket * 1000 / ticks_per_second) as u32
 }
 
 /// The latest that a timer fires of which one firing was measured.
@@ -84,13 +100,12 @@ pub(crate) fn runs_out(record: &Record, gap_ms: u32) -> bool {
 }
 
 /// The number between these two, both included, that people would choose: a
-/// multiple of the largest of the usual units.
-fn roundest(from: u32, to: u32) -> u32 {
-    [3600, 1800, 900, 600, 300, 60, 30, 15, 10, 5]
-        .into_iter()
+/// multiple of the largest of the units.
+fn roundest(units: &[u32], from: u32, to: u32) -> Option<u32> {
+    units
+        .iter()
         .map(|unit| to / unit * unit)
         .find(|&multiple| multiple >= from)
-        .unwrap_or(to)
 }
 
 #[cfg(test)]
@@ -110,7 +125,7 @@ mod tests {
             (300_000, 16_384),
             (7_200_000, 131_072),
         ] {
-            assert_eq!(lateness_ms(ms), late, "{ms}");
+            assert_eq!(lateness_at(250, ms), late, "{ms}");
         }
     }
 
@@ -130,6 +145,8 @@ mod tests {
             (300, 16_000),
             (600, 16_000),
             (7200, 131_000),
+            // A thousand ticks a second.
+            (7200, 262_000),
         ] {
             assert_eq!(seconds(set * 1000 + late), Some(set), "{set} s + {late} ms");
         }
@@ -138,8 +155,8 @@ mod tests {
     #[test]
     fn the_truth_is_always_within_the_bounds() {
         for set in 1..9_000_u32 {
-            for part in 0..=8 {
-                let late = lateness_ms(set * 1000) / 8 * part;
+            for ticks in [100, 250, 300, 1000] {
+                let late = lateness_at(ticks, set * 1000);
                 let estimate = Estimate::from_measured(set * 1000 + late).unwrap();
                 assert!(
                     (estimate.from..=estimate.to).contains(&set),

@@ -19,8 +19,8 @@ const WORDS_V6: usize = 11;
 #[non_exhaustive]
 pub struct TrackerOptions {
     /// Whether frames are kept until it is clear what they are, for
-    /// [`Tracker::take_late`]. Counts include them either way. Costs 24 bytes
-    /// a frame for flows that begin with what may be a probe, 256 frames for
+    /// [`Tracker::take_late`]. Counts include them either way. Costs 32 bytes
+    /// a frame for flows that begin with what may be a probe, 1024 frames for
     /// each at most.
     pub late_frames: bool,
     /// A flow that ended is given once nothing came for so long, in ns of the
@@ -62,7 +62,9 @@ impl Default for TrackerOptions {
 /// assert!(matches!(kinds[3], Some(FrameKind::KeepAliveAck { .. })));
 /// let mut flows = Vec::new();
 /// tracker.finish(|flow| flows.push(flow));
-/// assert_eq!(flows[0].idle().map(|idle| idle.seconds), Some(60));
+/// assert_eq!((flows[0].probes(), flows[0].answers()), (1, 1));
+/// // The handshake is missing: another probe may have been before.
+/// assert_eq!(flows[0].idle(), None);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]

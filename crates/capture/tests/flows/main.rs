@@ -1,7 +1,9 @@
 //! Flows read from scripted, simulated and recorded conversations.
 
+mod conduct;
 mod conversation;
 mod ending;
+mod findings;
 mod inference;
 mod middle;
 mod recognition;
