@@ -239,7 +239,8 @@ fn pass_on(
 ) -> Result<End, Failure> {
     source.each(count, &mut |event| match event {
         source::Event::Packet(packet) => {
-            let meaning = meanings.of(packet);
+            // Whoever only writes a file wants to miss nothing.
+            let meaning = output.shows().then(|| meanings.of(packet)).flatten();
             output.packet(packet, meaning.as_ref(), meanings.late())?;
             Ok(())
         }
