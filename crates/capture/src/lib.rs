@@ -4,8 +4,10 @@
 //! * [`link`]: [`ip_packet`], the IP packet with TCP in a frame; [`Context`],
 //!   what keeps it apart from others with the same addresses.
 //! * [`synthetic`]: captures made up, and the truth about them.
-//! * [`flow`]: connections as a capture shows them, and their keep-alive.
 //! * [`write`](mod@write): [`Writer`], packets into pcap.
+//! * [`flow`]: segments to flows; which of them are keep-alive probes and
+//!   answers, what timers they show, and who is dead.
+//! * [`findings`]: what the flows say about hosts.
 
 #![forbid(unsafe_code)]
 

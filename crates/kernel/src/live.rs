@@ -268,7 +268,8 @@ pub struct Interface {
     pub is_up: bool,
 }
 
-/// The interfaces of the namespace, with [`ANY`], as libpcap lists them.
+/// The interfaces of the namespace, with [`ANY`], in libpcap's order and
+/// words. What libpcap has beside them (Bluetooth, D-Bus) carries no TCP.
 ///
 /// # Errors
 /// When the namespace may not be entered, or libpcap cannot list them.
@@ -278,8 +279,10 @@ pub fn interfaces(namespace: &Namespace) -> Result<Vec<Interface>> {
 
 fn interfaces_here() -> Result<Vec<Interface>> {
     let devices = Device::list().map_err(|error| pcap_error("listing the interfaces", &error))?;
+    let names = InterfaceNames::here()?;
     Ok(devices
         .into_iter()
+        .filter(|device| device.name == ANY || names.has(&device.name))
         .map(|device| Interface {
             is_up: device.flags.is_up(),
             name: device.name,

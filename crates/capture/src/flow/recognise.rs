@@ -87,6 +87,8 @@ pub(crate) struct Observer {
     pub(crate) records: Records,
     /// Frames whose kind became clear after them.
     pub(crate) late: Vec<(u64, FrameKind)>,
+    /// How many of these the last flow brought, at the end.
+    late_of_last_confirmation: usize,
     /// By record: frames whose kind is not clear yet.
     pending: HashMap<u32, Vec<(u64, FrameKind)>>,
     /// Whether to keep them at all.
@@ -406,6 +408,9 @@ impl Observer {
         if flow.bits.has(Fact::Guessed, other) {
             if number == flow.directions[other].next.wrapping_add(1) {
                 self.confirm(flow, other);
+                if packet.segment.window() == 0 {
+                    self.were_of_the_window(flow, other);
+                }
             } else {
                 self.reject(flow, other);
             }
@@ -491,8 +496,23 @@ impl Observer {
         }
         let index = flow.records[side];
         self.record(flow, side).put(Record::UNCONFIRMED, false);
-        if let Some(frames) = self.pending.remove(&index) {
-            self.late.extend(frames);
+        let frames = self.pending.remove(&index).unwrap_or_default();
+        self.late_of_last_confirmation = frames.len();
+        self.late.extend(frames);
+    }
+
+    /// The first answer to probes at a capture's beginning says that the window
+    /// is closed: so it was before, as far as anybody can tell.
+    fn were_of_the_window(&mut self, flow: &mut Common, side: Side) {
+        let record = self.record(flow, side);
+        let probes = u16::try_from(record.probes).unwrap_or(u16::MAX);
+        *record = Record {
+            zero_window: record.zero_window.saturating_add(probes),
+            ..Record::EMPTY
+        };
+        let from = self.late.len() - self.late_of_last_confirmation;
+        for (_, kind) in &mut self.late[from..] {
+            *kind = FrameKind::ZeroWindowProbe;
         }
     }
 

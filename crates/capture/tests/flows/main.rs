@@ -7,3 +7,4 @@ mod findings;
 mod inference;
 mod middle;
 mod recognition;
+mod recorded;

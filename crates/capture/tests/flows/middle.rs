@@ -1,7 +1,7 @@
 //! Captures that begin in the middle, or show one direction only.
 
 use crate::conversation::Conversation;
-use tcpalive_capture::flow::{End, FlowEnd, Verdict};
+use tcpalive_capture::flow::{End, FlowEnd, FrameKind, Verdict};
 use tcpalive_segment::Flags;
 
 #[test]
@@ -112,6 +112,28 @@ fn probes_of_which_nothing_shows_that_they_are_stay_unconfirmed() {
     assert_eq!(flow.probes(), 0);
     assert_eq!(flow.a_probing.unconfirmed, 5);
     assert_eq!(flow.verdict, Verdict::Unknown);
+}
+
+#[test]
+fn probes_at_the_beginning_are_of_the_window_if_the_answer_says_it_is_closed() {
+    let mut c = Conversation::new();
+    c.probe(10.0, 10, 20);
+    c.window = 0;
+    c.answer(10.001, 10, 20);
+    c.window = 100;
+    c.probe(10.8, 10, 20);
+    assert_eq!(c.frames(), (vec![], vec![]));
+    assert_eq!(
+        c.kinds,
+        [
+            (1, FrameKind::ZeroWindowProbe),
+            (3, FrameKind::ZeroWindowProbe)
+        ]
+    );
+    let flow = c.flow();
+    assert_eq!((flow.probes(), flow.answers()), (0, 0));
+    assert_eq!(flow.a_probing.zero_window_probes, 2);
+    assert_eq!(flow.b_probing.zero_window_probes, 0);
 }
 
 #[test]

@@ -10,14 +10,14 @@ mod output;
 pub(super) mod source;
 
 use crate::cli::{Failure, Found, Presentation, say};
-use crate::render::dump::{Lines, Relative, Stamp, StampStyle};
+use crate::render::dump::{Lines, Relative, Stamp, StampStyle, interface_object};
 use crate::survey::find_namespaces;
 use meaning::Meanings;
 use output::{Output, Target};
 use source::{End, Source, Stop};
 use std::io::{self, Write};
-use std::path::PathBuf;
-use tcpalive_kernel::live::{ANY, LiveOptions, Statistics, interfaces};
+use std::path::{Path, PathBuf};
+use tcpalive_kernel::live::{ANY, Interface, LiveOptions, Statistics, interfaces};
 use tcpalive_kernel::netns::{Namespace, Scope};
 use tcpalive_kernel::privileges;
 
@@ -122,9 +122,14 @@ pub fn run(args: &Args, presentation: Presentation) -> Result<Found, Failure> {
         Failure::Usage("-t can be given five times at most: see `tcpalive dump --help`".into())
     })?;
     if args.list {
-        return list(args);
+        return list(args, presentation.json);
     }
-    let stop = Stop::on_signals()?;
+    let uses_stdout = args.print
+        || args
+            .write
+            .as_deref()
+            .is_none_or(|file| file == Path::new("-"));
+    let stop = Stop::on_signals(uses_stdout)?;
     let filter = args.filter.join(" ");
     let mut source = match &args.read {
         Some(file) => Source::file(file, &filter, stop)?,
@@ -196,16 +201,32 @@ fn namespace(scope: &Scope) -> Result<Namespace, Failure> {
         .ok_or_else(|| Failure::Usage("there is no such network namespace".into()))
 }
 
-fn list(args: &Args) -> Result<Found, Failure> {
-    let mut out = io::stdout().lock();
-    for (index, interface) in interfaces(&namespace(&args.netns)?)?.iter().enumerate() {
-        write!(out, "{}.{}", index + 1, interface.name)?;
-        if let Some(description) = &interface.description {
+fn list(args: &Args, json: bool) -> Result<Found, Failure> {
+    let interfaces = interfaces(&namespace(&args.netns)?)?;
+    let mut out = Vec::new();
+    for (index, interface) in interfaces.iter().enumerate() {
+        let Interface {
+            name,
+            description,
+            is_up,
+        } = interface;
+        if json {
+            interface_object(&mut out, name, description.as_deref(), *is_up);
+            continue;
+        }
+        write!(out, "{}.{name}", index + 1)?;
+        if let Some(description) = description {
             write!(out, " ({description})")?;
         }
-        writeln!(out, "{}", if interface.is_up { "" } else { " [down]" })?;
+        writeln!(out, "{}", if *is_up { "" } else { " [down]" })?;
     }
-    out.flush()?;
+    if json {
+        let count = interfaces.len();
+        writeln!(out, "{{\"type\":\"summary\",\"interfaces\":{count}}}")?;
+    }
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(&out)?;
+    stdout.flush()?;
     Ok(Found::Nothing)
 }
 
@@ -218,8 +239,9 @@ fn pass_on(
 ) -> Result<End, Failure> {
     source.each(count, &mut |event| match event {
         source::Event::Packet(packet) => {
-            let meaning = meanings.of(packet);
-            output.packet(packet, meaning.as_ref())?;
+            // Whoever only writes a file wants to miss nothing.
+            let meaning = output.shows().then(|| meanings.of(packet)).flatten();
+            output.packet(packet, meaning.as_ref(), meanings.late())?;
             Ok(())
         }
         source::Event::Waiting => output.flush(),

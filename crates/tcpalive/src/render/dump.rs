@@ -16,8 +16,8 @@ mod options;
 mod sequence;
 mod stamp;
 
-pub use json::{packet_object, summary_object};
-pub use note::{Meaning, Timers};
+pub use json::{frame_object, interface_object, packet_object, summary_object};
+pub use note::{Kind, Meaning, Timers};
 pub use sequence::Relative;
 pub use stamp::{Stamp, StampStyle};
 

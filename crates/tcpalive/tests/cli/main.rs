@@ -3,6 +3,7 @@
 
 mod backends;
 mod doctor;
+mod dump;
 mod exit_codes;
 mod lab_command;
 mod ls;

@@ -148,3 +148,12 @@ fn sysctls_are_shown_to_everybody_and_set_by_nobody() {
     let time = b.sysctl_value("net.ipv4.tcp_keepalive_time").unwrap();
     assert_eq!(time, "7200");
 }
+
+#[test]
+fn dump_says_which_right_capturing_needs() {
+    let (_lab, _a, b) = two_hosts("nobodydump");
+    let nobody = ForEverybody::new();
+    let ended = nobody.run(&b, &["dump", "-i", "eth0"]);
+    assert_eq!((ended.code, ended.stdout.as_str()), (3, ""), "{ended:?}");
+    assert!(ended.stderr.contains("CAP_NET_RAW"), "{ended:?}");
+}

@@ -2,7 +2,7 @@
 
 use super::source::TcpPacket;
 use crate::recent::Recent;
-use crate::render::dump::{Meaning, Timers};
+use crate::render::dump::{Kind, Meaning, Timers};
 use std::net::{IpAddr, SocketAddr};
 use tcpalive_capture::flow::{FrameKind, Tracker, TrackerOptions};
 
@@ -24,6 +24,8 @@ pub(super) struct Meanings {
     directions: Recent<Direction, Times>,
     /// After how many probes who gave up, by who probed whom on which port.
     counts: Recent<(IpAddr, IpAddr, u16), u16>,
+    /// Earlier packets that the last one has made clear.
+    late: Vec<(u64, Kind)>,
     packets: u64,
     probes: u64,
     answers: u64,
@@ -53,6 +55,7 @@ impl Default for Meanings {
             tracker: Tracker::new(options),
             directions: Recent::new(MOST_DIRECTIONS),
             counts: Recent::new(MOST_COUNTS),
+            late: Vec::new(),
             packets: 0,
             probes: 0,
             answers: 0,
@@ -67,14 +70,19 @@ impl Meanings {
         let time = packet.time;
         let context = packet.ip.context.number();
         let kind = self.tracker.observe(packet.frame, time, context, segment);
-        // Of a segment that has become a probe, nobody was told.
-        let earlier = self
-            .tracker
-            .take_late()
-            .filter(|(_, kind)| matches!(kind, FrameKind::KeepAlive { .. }))
-            .count();
+        self.late.clear();
+        let frames = self.tracker.take_late();
+        self.late
+            .extend(frames.filter_map(|(frame, kind)| match kind {
+                FrameKind::KeepAlive { .. } => Some((frame, Kind::Probe)),
+                FrameKind::KeepAliveAck { .. } => Some((frame, Kind::Answer)),
+                _ => None,
+            }));
+        let count = |late: &[(u64, Kind)], kind| late.iter().filter(|late| late.1 == kind).count();
+        let earlier = count(&self.late, Kind::Probe);
+        self.probes += earlier as u64;
+        self.answers += count(&self.late, Kind::Answer) as u64;
         let earlier = u32::try_from(earlier).unwrap_or(u32::MAX);
-        self.probes += u64::from(earlier);
         self.packets += 1;
         if self.packets.is_multiple_of(SWEEP) {
             self.tracker.take_ended(drop);
@@ -125,6 +133,12 @@ impl Meanings {
         meaning
     }
 
+    /// Earlier packets, by their numbers, of which the last one has shown what
+    /// they are.
+    pub(super) fn late(&self) -> &[(u64, Kind)] {
+        &self.late
+    }
+
     pub(super) const fn probes(&self) -> u64 {
         self.probes
     }
@@ -150,7 +164,11 @@ impl Meanings {
         let heard = self.directions.get(&peer).map(|peer| peer.last_ns);
         let times = self.times(own);
         let Some(last) = times.last_probe_ns.replace(time) else {
-            times.idle_ns = heard.map(|heard| time.saturating_sub(heard));
+            // What was heard last may have been the answer to a probe that is
+            // not in the capture, unless the prober was seen before.
+            if times.last_ns > 0 {
+                times.idle_ns = heard.map(|heard| time.saturating_sub(heard));
+            }
             return None;
         };
         let between_ns = time.saturating_sub(last);

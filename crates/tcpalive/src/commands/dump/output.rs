@@ -2,7 +2,8 @@
 
 use super::source::{Source, TcpPacket};
 use crate::cli::Failure;
-use crate::render::dump::{Lines, Meaning, Seen, packet_object, summary_object};
+use crate::render::dump::{Kind, Lines, Meaning, Seen};
+use crate::render::dump::{frame_object, packet_object, summary_object};
 use std::fs::File;
 use std::io::{self, BufWriter, Stdout, Write};
 use std::path::Path;
@@ -74,6 +75,7 @@ impl Output {
         &mut self,
         packet: &TcpPacket<'_>,
         meaning: Option<&Meaning>,
+        late: &[(u64, Kind)],
     ) -> Result<(), Failure> {
         self.packets += 1;
         if let Some(file) = &mut self.file {
@@ -96,11 +98,14 @@ impl Output {
                 self.stdout.write_all(self.line.as_bytes())?;
             }
             Some(Target::Objects) => {
+                self.object.clear();
                 if let Some(segment) = &packet.segment {
-                    self.object.clear();
                     packet_object(&mut self.object, &seen, segment, meaning);
-                    self.stdout.write_all(&self.object)?;
                 }
+                for (frame, kind) in late {
+                    frame_object(&mut self.object, *frame, *kind);
+                }
+                self.stdout.write_all(&self.object)?;
             }
             None => {}
         }

@@ -1,6 +1,6 @@
 //! Packets as objects.
 
-use super::{Meaning, Seen};
+use super::{Kind, Meaning, Seen};
 use crate::render::json::push_address;
 use serde_json::Value;
 use std::io::Write;
@@ -34,8 +34,32 @@ pub fn packet_object(
         ack.map_or(Value::Null, Value::from),
         segment.window(),
         segment.payload_len(),
-        text(meaning.and_then(Meaning::kind).map(str::to_owned)),
+        text(
+            meaning
+                .and_then(Meaning::kind)
+                .map(|kind| kind.name().to_owned())
+        ),
         text(meaning.map(Meaning::to_string)),
+    );
+}
+
+/// Appends `{"type":"frame",…}`: what an earlier packet was, where that became
+/// clear later.
+pub fn frame_object(out: &mut Vec<u8>, frame: u64, kind: Kind) {
+    let _ = writeln!(
+        out,
+        "{{\"type\":\"frame\",\"frame\":{frame},\"kind\":\"{}\"}}",
+        kind.name()
+    );
+}
+
+/// Appends `{"type":"interface",…}`.
+pub fn interface_object(out: &mut Vec<u8>, name: &str, description: Option<&str>, is_up: bool) {
+    let _ = writeln!(
+        out,
+        "{{\"type\":\"interface\",\"name\":{},\"description\":{},\"up\":{is_up}}}",
+        Value::from(name),
+        description.map_or(Value::Null, Value::from),
     );
 }
 

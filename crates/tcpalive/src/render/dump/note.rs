@@ -43,13 +43,33 @@ pub struct Timers {
     pub idle_ns: Option<u64>,
 }
 
-impl Meaning {
-    /// As JSON names it: `keepalive`, `keepalive-ack`, or nothing.
+/// A packet of keep-alive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A probe.
+    Probe,
+    /// Its answer.
+    Answer,
+}
+
+impl Kind {
+    /// As JSON names it.
     #[must_use]
-    pub const fn kind(&self) -> Option<&'static str> {
+    pub const fn name(self) -> &'static str {
         match self {
-            Self::Probe { .. } => Some("keepalive"),
-            Self::Answer { .. } => Some("keepalive-ack"),
+            Self::Probe => "keepalive",
+            Self::Answer => "keepalive-ack",
+        }
+    }
+}
+
+impl Meaning {
+    /// Which of the two kinds it is, if either.
+    #[must_use]
+    pub const fn kind(&self) -> Option<Kind> {
+        match self {
+            Self::Probe { .. } => Some(Kind::Probe),
+            Self::Answer { .. } => Some(Kind::Answer),
             Self::WindowProbe | Self::Exhausted { .. } => None,
         }
     }

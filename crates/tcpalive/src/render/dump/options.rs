@@ -191,7 +191,7 @@ impl<'a> Options<'a> {
         }
         match self.number(0, 2)? {
             FAST_OPEN => {
-                out.push_str("tfo ");
+                out.push_str("tfo");
                 push_cookie(out, &value[2..]);
             }
             experiment => {
@@ -255,7 +255,7 @@ fn push_cookie(out: &mut String, cookie: &[u8]) {
     if cookie.is_empty() {
         out.push_str(" cookiereq");
     } else if !cookie.len().is_multiple_of(2) || !(4..=16).contains(&cookie.len()) {
-        out.push_str("(invalid)");
+        out.push_str(" (invalid)");
     } else {
         out.push_str(" cookie ");
         push_hex(out, cookie);

@@ -2,7 +2,10 @@
 
 use super::{End, Event, NameCache, Stop, TcpPacket, Visit, cooked};
 use crate::cli::Failure;
-use std::os::fd::AsFd;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tcpalive_capture::{Link, ip_packet};
 use tcpalive_kernel::Error;
 use tcpalive_kernel::live::{ANY, Live, LiveOptions, PcapFilter, Statistics};
@@ -17,6 +20,8 @@ pub(in super::super) struct LiveSource {
     taken: u64,
     namespace: String,
     snap_length: u32,
+    /// How long the kernel may keep packets back.
+    delay: Duration,
 }
 
 impl LiveSource {
@@ -40,6 +45,7 @@ impl LiveSource {
             taken: 0,
             namespace: namespace.label().to_owned(),
             snap_length: options.snap_length,
+            delay: Duration::from_millis(options.delay_ms.into()),
         })
     }
 
@@ -47,15 +53,26 @@ impl LiveSource {
         let link = self.link();
         let one = (self.live.interface() != ANY).then(|| self.live.interface().to_owned());
         let mut passed = 0;
+        // Once it is told to stop: what was captured until then is still
+        // handed out, and the kernel may keep that back for a while.
+        let mut stopping: Option<Stopping> = None;
         loop {
             let missing = count.map(|count| count - passed);
-            if missing == Some(0) || self.stop.is_requested() {
+            if missing == Some(0) || stopping.as_ref().is_some_and(Stopping::is_over) {
                 return Ok(End::Done);
+            }
+            if stopping.is_none() && self.stop.is_requested() {
+                stopping = Some(Stopping::begin(self.delay));
             }
             let mut failure = None;
             let (names, taken) = (&mut self.names, &mut self.taken);
             let received = self.live.receive(missing, |captured| {
                 if failure.is_some() {
+                    return;
+                }
+                if let Some(stopping) = &mut stopping
+                    && stopping.is_later(captured.time)
+                {
                     return;
                 }
                 *taken += 1;
@@ -85,7 +102,10 @@ impl LiveSource {
             }
             if received == 0 {
                 visit(Event::Waiting)?;
-                self.stop.wait(self.live.as_fd())?;
+                match &stopping {
+                    Some(stopping) => stopping.wait(self.live.as_fd())?,
+                    None => self.stop.wait(self.live.as_fd())?,
+                }
             }
         }
     }
@@ -110,6 +130,50 @@ impl LiveSource {
             self.live.link_name(),
             self.snap_length
         )
+    }
+}
+
+/// The end of a capture that was told to stop.
+struct Stopping {
+    /// Nanoseconds since the Unix epoch, which packets have, too.
+    asked: u64,
+    until: Instant,
+    /// A packet came that was captured later.
+    passed: bool,
+}
+
+impl Stopping {
+    fn begin(delay: Duration) -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        Self {
+            asked: now.map_or(u64::MAX, |now| {
+                u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
+            }),
+            // A block may just have been begun, and its timer be late.
+            until: Instant::now() + 2 * delay,
+            passed: false,
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.passed || self.left().is_zero()
+    }
+
+    fn is_later(&mut self, time: u64) -> bool {
+        self.passed |= time > self.asked;
+        self.passed
+    }
+
+    fn left(&self) -> Duration {
+        self.until.saturating_duration_since(Instant::now())
+    }
+
+    fn wait(&self, source: BorrowedFd<'_>) -> io::Result<()> {
+        let left = Timespec::try_from(self.left()).map_err(io::Error::other)?;
+        match poll(&mut [PollFd::new(&source, PollFlags::IN)], Some(&left)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
     }
 }
 

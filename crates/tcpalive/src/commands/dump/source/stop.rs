@@ -16,11 +16,13 @@ pub(in super::super) struct Stop {
     requested: Arc<AtomicBool>,
     /// Readable from then on.
     wake: UnixStream,
+    /// Whether anything is written to standard output.
+    uses_stdout: bool,
 }
 
 impl Stop {
     /// From now on signals do not end the program any more.
-    pub(in super::super) fn on_signals() -> Result<Self, Failure> {
+    pub(in super::super) fn on_signals(uses_stdout: bool) -> Result<Self, Failure> {
         let failed =
             |error: io::Error| Failure::Midway(format!("catching the signals to stop: {error}"));
         let requested = Arc::new(AtomicBool::new(false));
@@ -35,7 +37,11 @@ impl Stop {
             .and_then(|_| signal_hook::low_level::pipe::register(signal, writer.try_clone()?))
             .map_err(failed)?;
         }
-        Ok(Self { requested, wake })
+        Ok(Self {
+            requested,
+            wake,
+            uses_stdout,
+        })
     }
 
     pub(super) fn is_requested(&self) -> bool {
@@ -52,7 +58,8 @@ impl Stop {
             // Errors are told without being asked for.
             PollFd::new(&stdout, PollFlags::empty()),
         ];
-        match poll(&mut waiting, None) {
+        let watched = if self.uses_stdout { 3 } else { 2 };
+        match poll(&mut waiting[..watched], None) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
         }
