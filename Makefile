@@ -5,9 +5,9 @@
 
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # What building needs, and what the lab, the tests and the benchmarks run.
-BUILD_PACKAGES := clang llvm libelf-dev zlib1g-dev pkg-config make gcc libc6-dev
+BUILD_PACKAGES := clang llvm libelf-dev zlib1g-dev libpcap-dev pkg-config make gcc libc6-dev
 LAB_PACKAGES := iproute2 nftables
-TEST_PACKAGES := tcpdump netcat-openbsd python3 procps util-linux
+TEST_PACKAGES := tcpdump tshark wireshark-common netcat-openbsd python3 procps util-linux
 # The programs that the lines of `tcpalive plan` are tested with.
 TEST_PACKAGES += systemd nginx-light haproxy redis-server postgresql-15 postgresql-client-15 nodejs openjdk-17-jdk-headless
 TEST_THREADS ?= 10
@@ -86,6 +86,7 @@ test: packages-test lint
 bench: packages-test
 	cargo build --release --locked -p tcpalive
 	$(AS_ROOT) cargo bench --locked -p tcpalive --bench figures
+	cargo bench --locked -p tcpalive-capture --bench reader
 
 bench-cost: packages-test
 	cargo build --release --locked -p tcpalive
@@ -94,5 +95,6 @@ bench-cost: packages-test
 # Needs a nightly toolchain and cargo-fuzz; SECONDS for each parser.
 SECONDS ?= 300
 fuzz:
+	cargo +nightly fuzz run capture_file -- -malloc_limit_mb=4 -max_total_time=$(SECONDS)
 	cargo +nightly fuzz run filter -- -max_total_time=$(SECONDS)
 	cargo +nightly fuzz run segment -- -max_total_time=$(SECONDS)

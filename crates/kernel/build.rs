@@ -16,7 +16,7 @@ fn main() {
         {
             panic!(
                 "compiling {source} failed: {error:#}\n\
-                 It needs clang (Debian: apt-get install clang libelf-dev zlib1g-dev pkg-config make)."
+                 It needs clang (Debian: apt-get install clang libelf-dev zlib1g-dev libpcap-dev pkg-config make)."
             );
         }
     }

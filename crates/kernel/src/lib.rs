@@ -8,6 +8,8 @@
 //! * [`tap`]: what really left and what came back, seen on the wire.
 //! * [`wire`]: whole frames on one interface, received with their time, and sent.
 //! * [`softirq`]: how long soft interrupts run, where keep-alive spends its time.
+//! * [`live`]: captures through libpcap, and its filter language.
+//! * [`privileges`], [`local_time`]: giving rights up; the wall clock here.
 //! * [`destroy`]: closing sockets by cookie.
 //! * [`setopt`]: keep-alive options of other programs' sockets, set by cookie.
 //! * [`path`]: routes, next hops and interfaces towards a peer.
@@ -24,10 +26,13 @@ pub mod cgroups;
 pub mod clock;
 pub mod destroy;
 pub mod error;
+pub mod live;
+pub mod local_time;
 pub mod netlink;
 pub mod netns;
 pub mod owners;
 pub mod path;
+pub mod privileges;
 pub mod probe;
 pub mod process;
 pub mod setopt;

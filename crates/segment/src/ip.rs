@@ -6,16 +6,66 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 const TCP: u8 = 6;
 
-/// An IP packet that carries TCP, split where its headers end.
+/// What an IP packet carries, whatever it is: the view of someone who looks
+/// for TCP inside a tunnel.
+///
+/// ```
+/// use tcpalive_segment::IpPayload;
+///
+/// // An IPv4 header with four bytes of GRE (protocol 47) behind it.
+/// let packet = [
+///     0x45, 0, 0, 24, 0, 0, 0, 0, 64, 47, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2, 0, 0, 8, 0,
+/// ];
+/// let payload = IpPayload::parse(&packet, 24)?;
+/// assert_eq!((payload.protocol, payload.bytes), (47, &[0, 0, 8, 0][..]));
+/// # Ok::<(), tcpalive_segment::ParseError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IpPayload<'a> {
+    /// IANA's number of the protocol behind all IP headers.
+    pub protocol: u8,
+    /// Length of all IP headers in bytes: where the payload starts.
+    pub header_length: usize,
+    /// The payload, as much of it as was captured and no more than belongs
+    /// to the packet.
+    pub bytes: &'a [u8],
+    /// How many bytes of payload were sent.
+    pub length: usize,
+}
+
+impl<'a> IpPayload<'a> {
+    /// Reads an IP packet from its first byte on, passing over the same
+    /// headers as [`Segment::parse`](crate::Segment::parse). `sent` is the
+    /// length of the packet in bytes where its header has the length 0 (see
+    /// [`Segment::parse_sent`](crate::Segment::parse_sent)).
+    ///
+    /// # Errors
+    ///
+    /// When an IP header is cut short or contradicts itself, and for a
+    /// fragment other than the first.
+    pub fn parse(ip_packet: &'a [u8], sent: u32) -> Result<Self, ParseError> {
+        let packet = Packet::parse(ip_packet, Some(sent))?;
+        Ok(Self {
+            protocol: packet.protocol,
+            header_length: packet.header_length,
+            bytes: packet.payload,
+            length: packet.payload_length,
+        })
+    }
+}
+
+/// An IP packet, split where its headers end.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Packet<'a> {
     pub(crate) header: Header<'a>,
-    /// Length of all IP headers: where the TCP segment starts.
+    /// Length of all IP headers: where the payload starts.
     pub(crate) header_length: usize,
-    /// The TCP segment, as much of it as was captured and no more than
-    /// belongs to the packet.
+    /// What is behind the IP headers.
+    pub(crate) protocol: u8,
+    /// The payload, as much of it as was captured and no more than belongs
+    /// to the packet.
     pub(crate) payload: &'a [u8],
-    /// How long the segment is according to the header.
+    /// How long the payload is according to the header.
     pub(crate) payload_length: usize,
     /// The first fragment of several: the segment goes on in another packet.
     pub(crate) is_fragment: bool,
@@ -37,23 +87,36 @@ pub(crate) enum Header<'a> {
 }
 
 impl<'a> Packet<'a> {
-    pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, ParseError> {
+    /// `sent` is the length of a packet whose header has 0 for it.
+    #[inline]
+    pub(crate) fn parse(bytes: &'a [u8], sent: Option<u32>) -> Result<Self, ParseError> {
         match bytes.first().ok_or(ParseError::Empty)? >> 4 {
-            4 => Self::parse_v4(bytes),
-            6 => Self::parse_v6(bytes),
+            4 => Self::parse_v4(bytes, sent),
+            6 => Self::parse_v6(bytes, sent),
             version => Err(ParseError::Version { version }),
         }
     }
 
+    /// As [`Packet::parse`], for a packet that is to carry TCP.
+    #[inline]
+    pub(crate) fn parse_tcp(bytes: &'a [u8], sent: Option<u32>) -> Result<Self, ParseError> {
+        let packet = Self::parse(bytes, sent)?;
+        match packet.protocol {
+            TCP => Ok(packet),
+            protocol => Err(ParseError::NotTcp { protocol }),
+        }
+    }
+
     /// RFC 791 §3.1.
-    fn parse_v4(bytes: &'a [u8]) -> Result<Self, ParseError> {
+    #[inline]
+    fn parse_v4(bytes: &'a [u8], sent: Option<u32>) -> Result<Self, ParseError> {
         const WHAT: &str = "the IPv4 header";
         let fixed = chunk::<20>(bytes, 0, WHAT)?;
         let header_length = usize::from(fixed[0] & 0x0f) * 4;
-        let length = usize::from(u16::from_be_bytes([fixed[2], fixed[3]]));
-        if length == 0 {
-            return Err(ParseError::NoLength);
-        }
+        let length = match u16::from_be_bytes([fixed[2], fixed[3]]) {
+            0 => sent.ok_or(ParseError::NoLength)? as usize,
+            length => usize::from(length),
+        };
         if header_length < fixed.len() || header_length > length {
             return Err(ParseError::HeaderLength {
                 length: header_length,
@@ -67,14 +130,12 @@ impl<'a> Packet<'a> {
                 offset: usize::from(offset) * 8,
             });
         }
-        if fixed[9] != TCP {
-            return Err(ParseError::NotTcp { protocol: fixed[9] });
-        }
         let bytes = &bytes[..length.min(bytes.len())];
         let options = slice(bytes, fixed.len(), header_length - fixed.len(), WHAT)?;
         Ok(Self {
             header: Header::V4 { fixed, options },
             header_length,
+            protocol: fixed[9],
             payload: &bytes[header_length..],
             payload_length: length - header_length,
             is_fragment: fragment & 0x2000 != 0,
@@ -82,30 +143,36 @@ impl<'a> Packet<'a> {
     }
 
     /// RFC 8200 §3 and §4.
-    fn parse_v6(bytes: &'a [u8]) -> Result<Self, ParseError> {
+    fn parse_v6(bytes: &'a [u8], sent: Option<u32>) -> Result<Self, ParseError> {
         const HOP_BY_HOP: u8 = 0;
         const ROUTING: u8 = 43;
         const FRAGMENT: u8 = 44;
+        const AUTHENTICATION: u8 = 51;
         const DESTINATION_OPTIONS: u8 = 60;
 
         let fixed = chunk::<40>(bytes, 0, "the IPv6 header")?;
-        let payload_length = usize::from(u16::from_be_bytes([fixed[4], fixed[5]]));
-        if payload_length == 0 {
-            return Err(ParseError::NoLength);
-        }
-        let length = fixed.len() + payload_length;
+        let length = match u16::from_be_bytes([fixed[4], fixed[5]]) {
+            0 => (sent.ok_or(ParseError::NoLength)? as usize).max(fixed.len()),
+            payload_length => fixed.len() + usize::from(payload_length),
+        };
         let bytes = &bytes[..length.min(bytes.len())];
 
         let mut destination = chunk::<16>(bytes, 24, "the IPv6 header")?;
         let mut is_fragment = false;
         let mut at = fixed.len();
         let mut next = fixed[6];
-        while next != TCP {
+        loop {
             match next {
-                HOP_BY_HOP | DESTINATION_OPTIONS | ROUTING => {
+                HOP_BY_HOP | DESTINATION_OPTIONS | ROUTING | AUTHENTICATION => {
                     const WHAT: &str = "an IPv6 extension header";
                     let [following, units] = *chunk::<2>(bytes, at, WHAT)?;
-                    let header = slice(bytes, at, (usize::from(units) + 1) * 8, WHAT)?;
+                    // Only the authentication header counts in words of four
+                    // bytes, and leaves out two of them (RFC 4302 §2.2).
+                    let length = match next {
+                        AUTHENTICATION => (usize::from(units) + 2) * 4,
+                        _ => (usize::from(units) + 1) * 8,
+                    };
+                    let header = slice(bytes, at, length, WHAT)?;
                     if next == ROUTING {
                         destination = final_destination(header)?.unwrap_or(destination);
                     }
@@ -123,12 +190,13 @@ impl<'a> Packet<'a> {
                     next = header[0];
                     at += header.len();
                 }
-                protocol => return Err(ParseError::NotTcp { protocol }),
+                _ => break,
             }
         }
         Ok(Self {
             header: Header::V6 { fixed, destination },
             header_length: at,
+            protocol: next,
             payload: &bytes[at..],
             payload_length: length - at,
             is_fragment,

@@ -10,6 +10,7 @@
 //! * [`segment`]: [`Segment`], a thin view over the bytes of an IP packet that
 //!   carries TCP; [`ParseError`], what is wrong with a packet that cannot be one.
 //! * [`draft`]: [`Draft`], any TCP segment to be sent; [`IcmpError`], which quotes one.
+//! * [`IpPayload`], what an IP packet carries if it is not TCP itself: a tunnel.
 //! * [`flags`]: [`Flags`], shown as `tcpdump` shows them.
 //! * [`options`]: the TCP options, [`TcpOption`], and an iterator over them.
 //! * [`probe`]: [`Probe`], and its bytes.
@@ -72,6 +73,7 @@ pub mod sequence;
 
 pub use draft::{Draft, IcmpError};
 pub use flags::Flags;
+pub use ip::IpPayload;
 pub use options::{Options, SackBlock, SackBlocks, TcpOption, Timestamps};
 pub use probe::{BuildError, IpFields, MAX_PROBE_LEN, Probe};
 pub use recognise::{acknowledges, is_empty_probe, is_garbage_probe};

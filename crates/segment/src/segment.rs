@@ -99,14 +99,32 @@ impl<'a> Segment<'a> {
     ///
     /// Bytes behind the packet's own length, such as Ethernet's padding, are
     /// ignored. Of IPv6 extension headers, hop-by-hop and destination
-    /// options, routing and fragment headers are passed over.
+    /// options, routing, fragment and authentication headers are passed over.
     ///
     /// # Errors
     ///
     /// When the first 20 bytes of a TCP header are not there, or when lengths
     /// contradict each other.
     pub fn parse(ip_packet: &'a [u8]) -> Result<Self, ParseError> {
-        let ip = Packet::parse(ip_packet)?;
+        Self::view(Packet::parse_tcp(ip_packet, None)?)
+    }
+
+    /// As [`Segment::parse`], of a packet that had `sent` bytes when it was
+    /// captured. That counts where the header's length is 0, as it is in
+    /// captures from hosts that leave the cutting to the network card or
+    /// handle packets over 64 KiB (TSO, GRO, BIG TCP). `ip_packet` may have
+    /// fewer bytes: a capture often holds only the first ones.
+    ///
+    /// # Errors
+    ///
+    /// As [`Segment::parse`], but never [`ParseError::NoLength`].
+    #[inline]
+    pub fn parse_sent(ip_packet: &'a [u8], sent: u32) -> Result<Self, ParseError> {
+        Self::view(Packet::parse_tcp(ip_packet, Some(sent))?)
+    }
+
+    #[inline]
+    fn view(ip: Packet<'a>) -> Result<Self, ParseError> {
         let header = ip
             .payload
             .first_chunk::<20>()
@@ -233,7 +251,7 @@ impl<'a> Segment<'a> {
         if self.ip.is_fragment || self.ip.payload.len() < self.ip.payload_length {
             return None;
         }
-        // Lossless: a packet with a length of its own has at most 65,575 bytes.
+        // Lossless: a packet's length has at most 32 bits.
         let mut checksum = self.ip.header.tcp_checksum(self.ip.payload_length as u32);
         checksum.add(self.ip.payload);
         Some(checksum.finish() == 0)

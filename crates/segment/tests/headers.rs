@@ -3,7 +3,7 @@
 
 use std::net::{Ipv6Addr, SocketAddr};
 use tcpalive_segment::checksum::{self, Checksum};
-use tcpalive_segment::{ParseError, Segment};
+use tcpalive_segment::{IpPayload, ParseError, Segment};
 
 const SOURCE: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
 const DESTINATION: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2);
@@ -284,4 +284,68 @@ fn a_segment_shorter_than_its_header_is_truncated_by_its_own_length() {
             found: 39
         }
     );
+}
+
+#[test]
+fn a_length_of_zero_is_what_the_frame_had() {
+    // 1500 bytes were sent, the capture holds the first 42.
+    let mut packet = ipv4(&[], 0x4000);
+    packet[2..4].fill(0);
+    let segment = Segment::parse_sent(&packet, 1500).unwrap();
+    assert_eq!(segment.payload_len(), 1500 - 20 - 20);
+
+    let mut packet = ipv6(DESTINATION, &[HOP_BY_HOP]);
+    packet[4..6].fill(0);
+    let segment = Segment::parse_sent(&packet, 70_070).unwrap();
+    assert_eq!(segment.payload_len(), 70_070 - 40 - 8 - 20);
+    assert_eq!(segment.source().port(), 1);
+
+    // Where the header has a length, that one counts.
+    let segment = Segment::parse_sent(&ipv4(&[], 0x4000), 1500).map(|s| s.payload_len());
+    assert_eq!(segment, Ok(2));
+}
+
+#[test]
+fn a_length_of_zero_does_not_outgrow_the_frame() {
+    let mut packet = ipv4(&[], 0x4000);
+    packet[2..4].fill(0);
+    assert_eq!(
+        Segment::parse_sent(&packet, 19).unwrap_err(),
+        ParseError::HeaderLength {
+            length: 20,
+            packet: 19
+        }
+    );
+    let mut packet = ipv6(DESTINATION, &[]);
+    packet[4..6].fill(0);
+    assert_eq!(
+        Segment::parse_sent(&packet, 0).unwrap_err(),
+        ParseError::Truncated {
+            what: "the TCP header",
+            needed: 60,
+            found: 40
+        }
+    );
+}
+
+#[test]
+fn an_authentication_header_counts_in_words_of_four_bytes() {
+    // Four more words than two: 24 bytes (RFC 4302 §2.2).
+    let mut header = [0xaa; 24];
+    header[1] = 4;
+    assert_is_the_segment(&ipv6(DESTINATION, &[(51, &header)]), Some(true));
+}
+
+#[test]
+fn the_payload_is_told_whatever_it_is() {
+    let mut packet = ipv4(&[], 0x4000);
+    packet[9] = 47;
+    let payload = IpPayload::parse(&packet[..30], 42).unwrap();
+    assert_eq!((payload.protocol, payload.header_length), (47, 20));
+    assert_eq!((payload.bytes, payload.length), (&packet[20..30], 22));
+
+    let packet = ipv6(DESTINATION, &[HOP_BY_HOP, (4, &[0; 4])]);
+    let payload = IpPayload::parse(&packet, 0).unwrap();
+    assert_eq!((payload.protocol, payload.header_length), (4, 48));
+    assert_eq!(payload.bytes.len(), payload.length);
 }

@@ -13,7 +13,9 @@ pub mod failure;
 pub use arguments::{OutputArgs, Presentation, Selected, SelectionArgs, SourceArgs};
 pub use failure::{Failure, Found};
 
-use crate::commands::{check, disable, doctor, enable, lab, ls, plan, reap, sim, sysctl, undo};
+use crate::commands::{
+    analyze, check, disable, doctor, dump, enable, lab, ls, plan, reap, sim, sysctl, undo,
+};
 use clap::{CommandFactory, Parser, Subcommand};
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -107,6 +109,10 @@ enum Command {
     Sim(sim::Args),
     /// Choose keep-alive values, with their cost and the lines to paste
     Plan(plan::Args),
+    /// Show TCP packets as tcpdump does, with what they mean for keep-alive
+    Dump(dump::Args),
+    /// Read keep-alive out of captures: who probes whom, and which peers are dead
+    Analyze(analyze::Args),
     /// Say what this kernel and user allow, and find leftovers
     Doctor(doctor::Args),
     /// Show or set the keep-alive sysctls, with the detection time that follows
@@ -135,6 +141,8 @@ fn run(cli: Cli) -> Result<Found, Failure> {
         Command::Undo(args) => undo::run(&args, presentation),
         Command::Sim(args) => sim::run(&args, presentation),
         Command::Plan(args) => plan::run(&args, presentation),
+        Command::Dump(args) => dump::run(&args, presentation),
+        Command::Analyze(args) => analyze::run(&args, presentation),
         Command::Doctor(args) => doctor::run(&args, presentation),
         Command::Sysctl(args) => sysctl::run(&args, presentation),
         Command::Lab(args) => lab::run(args, presentation),

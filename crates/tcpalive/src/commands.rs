@@ -1,9 +1,11 @@
 //! One module per command: its arguments, and what it does.
 
+pub mod analyze;
 pub mod changing;
 pub mod check;
 pub mod disable;
 pub mod doctor;
+pub mod dump;
 pub mod enable;
 pub mod lab;
 pub mod ls;

@@ -12,3 +12,5 @@ pub mod cli;
 pub mod commands;
 pub mod render;
 pub mod survey;
+
+mod recent;

@@ -3,12 +3,14 @@
 
 mod backends;
 mod doctor;
+mod dump;
 mod enable;
 mod exit_codes;
 mod lab_command;
 mod ls;
 mod ordinary_user;
 mod plan;
+mod report;
 mod sim;
 mod snippets;
 mod sysctl;

@@ -165,3 +165,12 @@ fn options_of_other_users_sockets_are_not_theirs_to_set() {
         crate::enable::UNTOUCHED
     );
 }
+
+#[test]
+fn dump_says_which_right_capturing_needs() {
+    let (_lab, _a, b) = two_hosts("nobodydump");
+    let nobody = ForEverybody::new();
+    let ended = nobody.run(&b, &["dump", "-i", "eth0"]);
+    assert_eq!((ended.code, ended.stdout.as_str()), (3, ""), "{ended:?}");
+    assert!(ended.stderr.contains("CAP_NET_RAW"), "{ended:?}");
+}
