@@ -8,6 +8,7 @@
 //! * [`tap`]: what really left and what came back, seen on the wire.
 //! * [`wire`]: whole frames on one interface, received with their time, and sent.
 //! * [`softirq`]: how long soft interrupts run, where keep-alive spends its time.
+//! * [`ending`]: what a socket of this process knows about its peer's silence.
 //! * [`destroy`]: closing sockets by cookie.
 //! * [`path`]: routes, next hops and interfaces towards a peer.
 //! * [`clock`], [`sysctl`], [`slab`], [`cgroups`], [`process`]: facts about
@@ -22,6 +23,7 @@ pub mod capabilities;
 pub mod cgroups;
 pub mod clock;
 pub mod destroy;
+pub mod ending;
 pub mod error;
 pub mod netlink;
 pub mod netns;

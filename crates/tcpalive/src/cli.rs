@@ -13,7 +13,7 @@ pub mod failure;
 pub use arguments::{OutputArgs, Presentation, Selected, SelectionArgs, SourceArgs};
 pub use failure::{Failure, Found};
 
-use crate::commands::{check, doctor, lab, ls, plan, reap, sim, sysctl};
+use crate::commands::{check, doctor, lab, ls, nc, plan, reap, sim, sysctl};
 use clap::{CommandFactory, Parser, Subcommand};
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -101,6 +101,8 @@ enum Command {
     Sim(sim::Args),
     /// Choose keep-alive values, with their cost and the lines to paste
     Plan(plan::Args),
+    /// Copy bytes over one TCP connection, as netcat does, with keep-alive on
+    Nc(nc::Args),
     /// Say what this kernel and user allow, and find leftovers
     Doctor(doctor::Args),
     /// Show or set the keep-alive sysctls, with the detection time that follows
@@ -126,6 +128,7 @@ fn run(cli: Cli) -> Result<Found, Failure> {
         Command::Reap(args) => reap::run(&args, presentation),
         Command::Sim(args) => sim::run(&args, presentation),
         Command::Plan(args) => plan::run(&args, presentation),
+        Command::Nc(args) => nc::run(&args, presentation),
         Command::Doctor(args) => doctor::run(&args, presentation),
         Command::Sysctl(args) => sysctl::run(&args, presentation),
         Command::Lab(args) => lab::run(args, presentation),

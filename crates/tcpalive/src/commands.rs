@@ -4,6 +4,7 @@ pub mod check;
 pub mod doctor;
 pub mod lab;
 pub mod ls;
+pub mod nc;
 pub mod plan;
 pub mod probing;
 pub mod reap;
