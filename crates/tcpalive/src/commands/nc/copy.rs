@@ -69,7 +69,8 @@ impl Copying {
         };
         if !stdin {
             connection.stdin_is_open = false;
-            connection.end_outbound(true);
+            // With -d the input has no end that could be passed on.
+            connection.end_outbound(self.stdin);
         }
         connection.run()?;
         Ok(Done {

@@ -6,7 +6,7 @@ use crate::cli::Failure;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, SocketFlags, SocketType, accept_with, bind, connect, getsockname, listen,
+    AddressFamily, SocketFlags, SocketType, acceptfrom_with, bind, connect, getsockname, listen,
     socket_with, sockopt,
 };
 use std::io;
@@ -153,13 +153,10 @@ pub(super) fn accept(listener: &OwnedFd) -> Result<(OwnedFd, SocketAddr), Failur
     loop {
         until_ready(listener, PollFlags::IN, None).map_err(failed)?;
         // Keep-alive comes with the listener's options.
-        match accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
-            Ok(socket) => match rustix::net::getpeername(&socket) {
-                Ok(Some(peer)) => return Ok((socket, ip(peer)?)),
-                // Reset meanwhile: the next one.
-                Ok(None) | Err(Errno::NOTCONN) => {}
-                Err(error) => return Err(failed(error)),
-            },
+        // Its address is known even if the peer has reset it meanwhile.
+        match acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+            Ok((socket, Some(peer))) => return Ok((socket, ip(peer)?)),
+            Ok((_, None)) => {}
             // The peer did not stay (accept(2) names the others).
             Err(
                 Errno::AGAIN

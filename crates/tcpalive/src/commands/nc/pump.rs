@@ -179,11 +179,7 @@ impl<'a> Pump<'a> {
         }
         let bytes = &buffer[*start..*end];
         let written = match self.sink_type {
-            FileType::Socket => send(
-                self.sink,
-                bytes,
-                SendFlags::DONTWAIT | SendFlags::NOSIGNAL,
-            ),
+            FileType::Socket => send(self.sink, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL),
             // So much a pipe takes without waiting when it is said to be ready.
             FileType::Fifo => write(self.sink, &bytes[..bytes.len().min(PIPE_BUF)]),
             _ => write(self.sink, bytes),

@@ -130,7 +130,9 @@ impl Services {
                 "port number too small: {text}; expected 1 to 65535"
             ))),
             Ok(number) => u16::try_from(number).map_err(|_| {
-                Failure::Usage(format!("port number too large: {text}; expected 1 to 65535"))
+                Failure::Usage(format!(
+                    "port number too large: {text}; expected 1 to 65535"
+                ))
             }),
             Err(_) => Err(Failure::Usage(format!(
                 "port number invalid: {text}; expected 1 to 65535, a range such as 20-25, or a name of /etc/services"
