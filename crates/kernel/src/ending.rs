@@ -13,6 +13,8 @@ use std::time::Duration;
 pub struct Silence {
     /// Unanswered probes, of keep-alive or of a closed window (`tcpi_probes`).
     pub probes: u8,
+    /// The most bytes that a segment carries (`tcpi_snd_mss`).
+    pub segment_size: u32,
     /// Segments in flight (`tcpi_unacked`); none after the end.
     pub segments_in_flight: u32,
     /// Bytes that the peer has not acknowledged, sent or not (`SIOCOUTQ`).
@@ -64,6 +66,7 @@ pub fn silence(socket: &impl AsFd) -> Result<Silence> {
     }
     Ok(Silence {
         probes: info.probes,
+        segment_size: info.segment_size,
         segments_in_flight: info.unacked,
         unacknowledged: u32::try_from(unacknowledged).unwrap_or(0),
         last_heard: Duration::from_millis(info.last_ack_recv.into()),
@@ -79,8 +82,11 @@ struct Info {
     probes: u8,
     /// `tcpi_backoff`, options, window scales, bit fields.
     bytes: [u8; 4],
-    /// `tcpi_rto`, `tcpi_ato`, `tcpi_snd_mss`, `tcpi_rcv_mss`.
-    before_unacked: [u32; 4],
+    /// `tcpi_rto`, `tcpi_ato`.
+    times: [u32; 2],
+    segment_size: u32,
+    /// `tcpi_rcv_mss`.
+    received_size: u32,
     unacked: u32,
     /// From `tcpi_sacked` to `tcpi_last_data_recv`.
     before_last_ack_recv: [u32; 7],
@@ -100,6 +106,7 @@ mod tests {
     fn fields_lie_where_the_kernel_has_them() {
         // From include/uapi/linux/tcp.h.
         assert_eq!(offset_of!(Info, probes), 3);
+        assert_eq!(offset_of!(Info, segment_size), 16);
         assert_eq!(offset_of!(Info, unacked), 24);
         assert_eq!(offset_of!(Info, last_ack_recv), 56);
         assert_eq!(offset_of!(Info, window), 228);

@@ -1,11 +1,11 @@
 //! `tcpalive nc`: bytes over one TCP connection, as Debian's netcat-openbsd
 //! copies them, with keep-alive on and its end reported.
 //!
-//! * [`target`]: hosts, ports and services: what the arguments mean.
-//! * [`open`]: connecting and listening.
-//! * [`copy`]: both directions, until the end.
-//! * [`pump`]: one direction.
-//! * [`silence`]: the user timeout, and what is said of a broken connection.
+//! * `target`: hosts, ports and services: what the arguments mean.
+//! * `open`: connecting and listening.
+//! * `copy`: both directions, until the end.
+//! * `pump`: one direction.
+//! * `silence`: the user timeout, and what is said of a broken connection.
 
 mod copy;
 mod open;
@@ -43,7 +43,8 @@ Examples:
 
 The options do what they do in Debian's netcat-openbsd. Other than there, keep-alive is on
 (60,10,5: a dead peer is noticed after 110 s) and its end is reported; wrong usage exits with 2;
-addresses in messages are always numeric; a port that another program listens on is refused.
+addresses in messages are always numeric; a port that another program listens on is refused;
+-q quits in time when connecting, too, and -q 0 is as -N then. A reset is said, and exits with 0.
 --json is refused: nc prints the data and nothing else.
 
 When a peer is found dead, stderr says what was seen, such as

@@ -110,12 +110,15 @@ fn every_form_of_listening_is_netcats_and_says_who_came() {
 fn a_source_address_is_used() {
     let (_lab, a, b) = two_hosts("ncsource");
     a.ip("addr add 10.9.1.77/24 dev eth0").unwrap();
-    for whose in BOTH {
+    for (whose, port) in BOTH.into_iter().zip([5555, 5556]) {
         let listening = Whose::Ours.listen(&b, 3333, "-l -v 3333", Input::Bytes(b""));
-        let connected = whose.run(&a, "-N -s 10.9.1.77 -p 5555 10.9.1.2 3333", b"");
+        let connected = whose.run(&a, &format!("-N -s 10.9.1.77 -p {port} 10.9.1.2 3333"), b"");
         assert_eq!(connected.code, 0, "{whose:?}");
         let said = listening.end().stderr;
-        assert!(said.contains("received on 10.9.1.77 5555\n"), "{said}");
+        assert!(
+            said.contains(&format!("received on 10.9.1.77 {port}\n")),
+            "{said}"
+        );
     }
     let ended = Whose::Ours.run(&a, "-s 10.9.1.99 10.9.1.2 3333", b"");
     assert_eq!(

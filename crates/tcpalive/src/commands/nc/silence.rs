@@ -78,10 +78,15 @@ impl<'a> Guard<'a> {
     }
 }
 
-/// Whether the persist timer is at work, or would be.
+/// Whether the next segment does not fit the window. What does fit and is not
+/// in flight was dropped before it left this host: that is no pause of the
+/// peer's.
 fn is_window_closed(silence: &Silence) -> bool {
-    silence.unacknowledged > 0
-        && (silence.segments_in_flight == 0 || silence.window.is_none_or(|window| window == 0))
+    let needed = match silence.segments_in_flight {
+        0 => silence.unacknowledged.min(silence.segment_size),
+        _ => 1,
+    };
+    silence.unacknowledged > 0 && silence.window.is_none_or(|window| window < needed)
 }
 
 /// Whether the peer was found dead.
@@ -122,10 +127,11 @@ mod tests {
 
     const LIVING: Silence = Silence {
         probes: 0,
+        segment_size: 1448,
         segments_in_flight: 1,
-        unacknowledged: 1,
+        unacknowledged: 100,
         last_heard: Duration::from_secs(200),
-        window: Some(1),
+        window: Some(50),
     };
 
     #[test]
@@ -136,6 +142,17 @@ mod tests {
             ..LIVING
         };
         assert!(is_window_closed(&closed));
+        let small = Silence {
+            unacknowledged: 1 << 20,
+            window: Some(1447),
+            ..closed
+        };
+        assert!(is_window_closed(&small));
+        let dropped_here = Silence {
+            window: Some(1448),
+            ..small
+        };
+        assert!(!is_window_closed(&dropped_here));
         let shrunk = Silence {
             window: Some(0),
             ..LIVING
