@@ -545,6 +545,18 @@ mod tests {
     }
 
     #[test]
+    fn a_user_timeout_agrees_only_where_the_timers_are_on_time() {
+        let agreeing = |text: &str| {
+            let params: Params = text.parse().unwrap();
+            let timeout = params.agreeing_user_timeout(Hz::DEBIAN)?;
+            Some(timeout.as_millis())
+        };
+        assert_eq!(agreeing("60/10/5"), Some(109_000));
+        assert_eq!(agreeing("1/1/3"), Some(3_500));
+        assert_eq!(agreeing("140/10/3"), None);
+    }
+
+    #[test]
     fn a_program_with_one_number_gets_the_largest_that_fits() {
         // Redis: a third of it as interval, three probes.
         let wish = Wish {
