@@ -290,15 +290,8 @@ impl Rules {
         })
     }
 
-    /// Whether the user timeout cannot pass before the last probe had its
-    /// interval, however late the fires before are. Elsewhere it does: with
-    /// 140/10/3 and 169 s, half of the connections of Linux 6.18 at 250 ticks
-    /// end after two probes, since the first comes up to 16 s late.
     fn ends_after_its_count(&self, params: &Params) -> bool {
-        let timing = params.timing();
-        let late = self.hz.lateness(timing.idle)
-            + self.hz.lateness(timing.interval) * u32::from(timing.count - 1);
-        late < timing.interval - slack(timing.interval)
+        ends_after_its_count(&params.timing(), self.hz)
     }
 
     fn detects_in_time(&self, params: &Params) -> bool {
@@ -408,6 +401,29 @@ impl Plan {
 fn detection(timing: &Timing, hz: Hz) -> Duration {
     let worst = timing.detection_time().from_last_heard.worst;
     worst.saturating_add(timing.lateness(hz))
+}
+
+/// Whether the user timeout cannot pass before the last probe had its
+/// interval, however late the fires before are. Elsewhere it does: with
+/// 140/10/3 and 169 s, half of the connections of Linux 6.18 at 250 ticks
+/// end after two probes, since the first comes up to 16 s late.
+fn ends_after_its_count(timing: &Timing, hz: Hz) -> bool {
+    let late =
+        hz.lateness(timing.idle) + hz.lateness(timing.interval) * u32::from(timing.count - 1);
+    late < timing.interval - slack(timing.interval)
+}
+
+impl Params {
+    /// The user timeout that agrees with these values: it passes at the very
+    /// fire at which the count would end the connection. `None` where the
+    /// kernel's timers are so late that it would pass sooner, for some
+    /// connections.
+    #[must_use]
+    pub fn agreeing_user_timeout(&self, hz: Hz) -> Option<UserTimeout> {
+        let (idle, interval) = (self.idle.get().into(), self.interval.get().into());
+        let agreeing = params(idle, interval, self.count.get())?;
+        ends_after_its_count(&agreeing.timing(), hz).then_some(agreeing.user_timeout)
+    }
 }
 
 /// Values with the user timeout that agrees with them: just before the fire
@@ -554,6 +570,18 @@ mod tests {
         };
         wish.detect_within = Some(at_least);
         assert_eq!(wish.plan().map(|_| ()), Ok(()));
+    }
+
+    #[test]
+    fn a_user_timeout_agrees_only_where_the_timers_are_on_time() {
+        let agreeing = |text: &str| {
+            let params: Params = text.parse().unwrap();
+            let timeout = params.agreeing_user_timeout(Hz::DEBIAN)?;
+            Some(timeout.as_millis())
+        };
+        assert_eq!(agreeing("60/10/5"), Some(109_000));
+        assert_eq!(agreeing("1/1/3"), Some(3_500));
+        assert_eq!(agreeing("140/10/3"), None);
     }
 
     #[test]

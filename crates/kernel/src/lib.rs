@@ -10,6 +10,7 @@
 //! * [`softirq`]: how long soft interrupts run, where keep-alive spends its time.
 //! * [`live`]: captures through libpcap, and its filter language.
 //! * [`privileges`], [`local_time`]: giving rights up; the wall clock here.
+//! * [`ending`]: what a socket of this process knows about its peer's silence.
 //! * [`destroy`]: closing sockets by cookie.
 //! * [`setopt`]: keep-alive options of other programs' sockets, set by cookie.
 //! * [`path`]: routes, next hops and interfaces towards a peer.
@@ -25,6 +26,7 @@ pub mod capabilities;
 pub mod cgroups;
 pub mod clock;
 pub mod destroy;
+pub mod ending;
 pub mod error;
 pub mod live;
 pub mod local_time;

@@ -14,7 +14,7 @@ pub use arguments::{OutputArgs, Presentation, Selected, SelectionArgs, SourceArg
 pub use failure::{Failure, Found};
 
 use crate::commands::{
-    analyze, check, disable, doctor, dump, enable, lab, ls, plan, reap, sim, sysctl, undo,
+    analyze, check, disable, doctor, dump, enable, lab, ls, nc, plan, reap, sim, sysctl, undo,
 };
 use clap::{CommandFactory, Parser, Subcommand};
 use std::io::{self, Write};
@@ -113,6 +113,8 @@ enum Command {
     Dump(dump::Args),
     /// Read keep-alive out of captures: who probes whom, and which peers are dead
     Analyze(analyze::Args),
+    /// Copy bytes over one TCP connection, as netcat does, with keep-alive on
+    Nc(nc::Args),
     /// Say what this kernel and user allow, and find leftovers
     Doctor(doctor::Args),
     /// Show or set the keep-alive sysctls, with the detection time that follows
@@ -143,6 +145,7 @@ fn run(cli: Cli) -> Result<Found, Failure> {
         Command::Plan(args) => plan::run(&args, presentation),
         Command::Dump(args) => dump::run(&args, presentation),
         Command::Analyze(args) => analyze::run(&args, presentation),
+        Command::Nc(args) => nc::run(&args, presentation),
         Command::Doctor(args) => doctor::run(&args, presentation),
         Command::Sysctl(args) => sysctl::run(&args, presentation),
         Command::Lab(args) => lab::run(args, presentation),

@@ -9,6 +9,7 @@ pub mod dump;
 pub mod enable;
 pub mod lab;
 pub mod ls;
+pub mod nc;
 pub mod plan;
 pub mod probing;
 pub mod reap;
