@@ -77,6 +77,14 @@ Examples:
   tcpalive ls --summary                        by state, process and peer network
   tcpalive check --port 3333                   which peers are dead, with the evidence
   tcpalive reap --port 3333 --yes              let go of the dead ones
+  tcpalive enable --port 3333 --idle 60s --interval 10s --count 5
+                                               keep-alive on connections that are open
+  tcpalive sysctl                              the kernel's three values, and what follows
+  tcpalive plan --detect-within 2m             which values, and what they cost
+  tcpalive sim scenario.toml                   what values will do, in virtual time
+  tcpalive dump port 3333                      packets, with what they mean for keep-alive
+  tcpalive analyze night.pcap                  who probes whom, and which peers are dead
+  tcpalive nc -l 3333                          netcat, with keep-alive on
   tcpalive doctor                              what this kernel and user allow
 
 Exit codes: 0 done, nothing bad found; 1 done, and found what the command looks for;
