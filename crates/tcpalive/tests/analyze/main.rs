@@ -11,7 +11,9 @@
 //! ```
 
 mod judge;
+mod late;
 mod program;
+mod reading;
 mod recording;
 mod scenes;
 mod surroundings;

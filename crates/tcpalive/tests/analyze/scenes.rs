@@ -67,6 +67,13 @@ pub(crate) static SCENES: LazyLock<Vec<Scene>> = LazyLock::new(|| {
     })
 });
 
+impl Scene {
+    /// Whether it was given up because its probes were used up.
+    pub(crate) fn is_ended_by_count(&self) -> bool {
+        self.end == "keepalive-timeout" && self.values == Some(STRICT)
+    }
+}
+
 impl Script {
     fn record(&self) -> Scene {
         Scene {

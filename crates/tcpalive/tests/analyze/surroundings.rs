@@ -19,6 +19,10 @@ pub(crate) struct Surroundings {
     pub(crate) window_moved: bool,
     /// The other end's last frame.
     pub(crate) peers_last: Option<u64>,
+    /// Bytes of payload.
+    pub(crate) length: u32,
+    /// Its own sender's.
+    pub(crate) own_last: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +58,8 @@ pub(crate) fn surroundings(file: &[u8]) -> HashMap<u64, Surroundings> {
                     && own.is_some_and(|own| !sequence::after(end, own.next)),
                 window_moved: own.is_some_and(|own| own.window != segment.window()),
                 peers_last: peer.map(|peer| peer.last),
+                length,
+                own_last: own.map(|own| own.last),
             },
         );
         let next = own.map_or(end, |own| {
