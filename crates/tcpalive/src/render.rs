@@ -10,7 +10,7 @@
 //! * [`verdicts`]: what `check` and `reap` found and did.
 //! * [`doctor`]: what this host allows, and what was left behind.
 //! * [`dump`]: packets as lines, and what they mean for keep-alive.
-//! * [`analyze`]: what was found in captures.
+//! * [`analyze`]: what was found in captures; [`report`] draws it.
 //! * [`comparison`]: scenarios beside their lives on the real kernel.
 //! * [`sim`]: lives of connections in virtual time; [`svg`] draws them.
 //! * [`sysctl`]: the keep-alive sysctls, and what a change of them reaches.
@@ -25,6 +25,7 @@ pub mod doctor;
 pub mod dump;
 pub mod json;
 pub mod plan;
+pub mod report;
 pub mod sim;
 pub mod style;
 pub mod summary;

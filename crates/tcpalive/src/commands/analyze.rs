@@ -1,5 +1,7 @@
 //! `tcpalive analyze`: keep-alive read out of captures.
 
+mod report;
+
 use super::dump::source::file::{Filter, unusable};
 use crate::cli::{Failure, Found, Presentation, say};
 use crate::render::analyze::{Findings, write_flow, write_frame, write_host, write_summary};
@@ -21,6 +23,7 @@ Examples:
   tcpalive analyze --filter 'port 3333' night.pcapng
   tcpalive analyze --json night.pcap | jq 'select(.verdict == \"dead\")'
   tcpalive analyze --json --frames night.pcap
+  tcpalive analyze --report night.html night.pcap
   tcpalive analyze --follow --json growing.pcap
   ssh gateway tcpdump -U -w - tcp | tcpalive analyze -
 
@@ -46,6 +49,9 @@ pub struct Args {
     /// Also tell of each frame that is a probe or an answer
     #[arg(long)]
     frames: bool,
+    /// Also write a report: a page or, by its name, a drawing
+    #[arg(long, value_name = "FILE.html|FILE.svg")]
+    report: Option<PathBuf>,
     /// Wait for more at the end of the file, until Ctrl-C
     #[arg(long)]
     follow: bool,
@@ -65,6 +71,11 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub fn run(args: &Args, presentation: Presentation) -> Result<Found, Failure> {
     // A filter that is none is said before anything is read.
     let mut filter = Filter::new(&args.filter)?;
+    let report = args
+        .report
+        .as_deref()
+        .map(|path| report::Output::new(path, &args.filter))
+        .transpose()?;
     let mut captures = args
         .files
         .iter()
@@ -84,6 +95,7 @@ pub fn run(args: &Args, presentation: Presentation) -> Result<Found, Failure> {
         json: presentation.json,
         frames: args.frames,
         file: None,
+        report,
     };
     let mut damage = None;
     for capture in &mut captures {
@@ -101,6 +113,12 @@ pub fn run(args: &Args, presentation: Presentation) -> Result<Found, Failure> {
         }
     }
     output.finish(&findings, presentation)?;
+    if let Some(report) = &mut output.report {
+        for (index, path) in args.files.iter().enumerate() {
+            report.read_again(index, path, &mut filter)?;
+        }
+        report.write(&findings)?;
+    }
     match damage {
         Some(_) => Err(Failure::Midway(format!(
             "{} not read to the end: what was read is above",
@@ -118,6 +136,8 @@ pub fn run(args: &Args, presentation: Presentation) -> Result<Found, Failure> {
 /// A capture that is being read.
 struct Capture {
     name: String,
+    /// It cannot be read again.
+    is_stream: bool,
     reader: Reader<Box<dyn Read>>,
 }
 
@@ -129,15 +149,21 @@ impl Capture {
         } else {
             path.display().to_string()
         };
+        let mut is_stream = is_stdin;
         let input: Box<dyn Read> = if is_stdin {
             Box::new(io::stdin())
         } else {
             let file = File::open(path)
                 .map_err(|error| Failure::Usage(format!("the capture {name}: {error}")))?;
+            is_stream = !file.metadata().is_ok_and(|metadata| metadata.is_file());
             Box::new(file)
         };
         let reader = Reader::new(input).map_err(|error| unusable(&name, &error))?;
-        Ok(Self { name, reader })
+        Ok(Self {
+            name,
+            is_stream,
+            reader,
+        })
     }
 
     /// Reads to the end. Damage is returned, so that what came before it is
@@ -150,7 +176,10 @@ impl Capture {
         output: &mut Output<'_>,
     ) -> Result<Option<Failure>, Failure> {
         let mut options = TrackerOptions::default();
-        options.late_frames = output.frames;
+        options.late_frames = output.frames || output.report.is_some();
+        if let Some(output) = &mut output.report {
+            output.report.begin(&self.name, self.is_stream);
+        }
         let mut tracker = Tracker::new(options);
         let mut damage = None;
         let mut next_sweep = SWEEP;
@@ -170,12 +199,12 @@ impl Capture {
                     break;
                 }
             };
-            if let Some(kind) = observe(&mut tracker, &packet, filter, findings)? {
+            if let Some(kind) = observe(&mut tracker, &packet, filter, findings, output)? {
                 output.frame(packet.frame, kind)?;
             }
-            if output.frames {
+            if options.late_frames {
                 for (frame, kind) in tracker.take_late() {
-                    output.frame(frame, kind)?;
+                    output.late(frame, kind)?;
                 }
             }
             if packet.frame >= next_sweep {
@@ -212,6 +241,7 @@ fn observe(
     packet: &Packet<'_>,
     filter: &mut Filter,
     findings: &mut Findings,
+    output: &mut Output<'_>,
 ) -> Result<Option<FrameKind>, Failure> {
     let Some(ip) = packet.ip_packet() else {
         if !packet.link.is_known() {
@@ -227,7 +257,13 @@ fn observe(
         return Ok(None);
     };
     findings.packets += 1;
-    Ok(tracker.observe(packet.frame, packet.time, ip.context.number(), &segment))
+    let context = ip.context.number();
+    let kind = tracker.observe(packet.frame, packet.time, context, &segment);
+    if let Some(output) = &mut output.report {
+        let report = &mut output.report;
+        report.packet(packet.frame, packet.time, context, &segment, kind);
+    }
+    Ok(kind)
 }
 
 /// Where findings go.
@@ -237,6 +273,7 @@ struct Output<'a> {
     frames: bool,
     /// Which capture it is about, where there are several.
     file: Option<String>,
+    report: Option<report::Output>,
 }
 
 impl Output<'_> {
@@ -247,8 +284,19 @@ impl Output<'_> {
         Ok(())
     }
 
+    /// A frame whose kind became clear after it.
+    fn late(&mut self, frame: u64, kind: FrameKind) -> Result<(), Failure> {
+        if let Some(output) = &mut self.report {
+            output.report.late(frame, kind);
+        }
+        self.frame(frame, kind)
+    }
+
     fn flow(&mut self, flow: &Flow, findings: &mut Findings) -> Result<(), Failure> {
         findings.add(flow, !self.json);
+        if let Some(output) = &mut self.report {
+            output.report.flow(flow);
+        }
         if self.json {
             write_flow(&mut self.out, flow, self.file.as_deref())?;
         }

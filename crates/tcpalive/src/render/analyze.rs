@@ -34,18 +34,18 @@ pub struct Findings {
     pub malformed: u64,
     /// Flows with a dead peer.
     pub dead: u64,
-    flows: u64,
-    alive: u64,
-    unknown: u64,
-    probed: u64,
-    probes: u64,
-    answers: u64,
-    timeouts: u64,
+    pub(super) flows: u64,
+    pub(super) alive: u64,
+    pub(super) unknown: u64,
+    pub(super) probed: u64,
+    pub(super) probes: u64,
+    pub(super) answers: u64,
+    pub(super) timeouts: u64,
     /// Those that are shown: with probes, the dead first.
     shown: Vec<Flow>,
     hosts: HashMap<IpAddr, Host>,
     suspects: Vec<Suspect>,
-    unknown_links: Vec<Link>,
+    pub(super) unknown_links: Vec<Link>,
 }
 
 /// A host as a prober, and as a peer.
@@ -71,11 +71,11 @@ struct Suspect {
 /// What is said of a host.
 #[derive(Debug)]
 pub struct HostReport {
-    host: IpAddr,
-    probes_flows: u64,
-    probed_flows: u64,
-    dead_peers: u64,
-    findings: Vec<String>,
+    pub(super) host: IpAddr,
+    pub(super) probes_flows: u64,
+    pub(super) probed_flows: u64,
+    pub(super) dead_peers: u64,
+    pub(super) findings: Vec<String>,
 }
 
 impl Findings {
@@ -371,7 +371,7 @@ fn cells(flow: &Flow) -> [String; 11] {
     ]
 }
 
-fn prober(flow: &Flow) -> Option<&'static str> {
+pub(super) fn prober(flow: &Flow) -> Option<&'static str> {
     if flow.both_probe() {
         return Some("both");
     }
@@ -381,7 +381,7 @@ fn prober(flow: &Flow) -> Option<&'static str> {
     })
 }
 
-const fn end(end: End) -> &'static str {
+pub(super) const fn end(end: End) -> &'static str {
     match end {
         End::Open => "open",
         End::Fin => "fin",
@@ -390,7 +390,7 @@ const fn end(end: End) -> &'static str {
     }
 }
 
-const fn verdict(verdict: Verdict) -> &'static str {
+pub(super) const fn verdict(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Alive => "alive",
         Verdict::Dead => "dead",

@@ -231,6 +231,8 @@ impl fmt::Display for Text<'_> {
             out.push_str(match row.arrow {
                 Arrow::Sent => "├────▶ ",
                 Arrow::Lost => "├───✕  ",
+                Arrow::LostBack => " ✕───┤ ",
+                Arrow::Both => "◀────▶ ",
                 Arrow::Received => "◀────┤ ",
                 Arrow::Here => "●      ",
                 Arrow::There => "     ● ",
@@ -247,8 +249,8 @@ impl Row {
     fn paint(&self) -> Paint {
         match self.arrow {
             Arrow::Received => Paint::Green,
-            Arrow::Lost => Paint::Yellow,
-            Arrow::Sent | Arrow::Here | Arrow::There | Arrow::Skip => Paint::Plain,
+            Arrow::Lost | Arrow::LostBack => Paint::Yellow,
+            Arrow::Both | Arrow::Sent | Arrow::Here | Arrow::There | Arrow::Skip => Paint::Plain,
         }
     }
 }

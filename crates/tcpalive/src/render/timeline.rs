@@ -20,6 +20,10 @@ pub(crate) enum Arrow {
     Sent,
     /// From this host, and the peer never gets it.
     Lost,
+    /// From the peer, and this host never gets it.
+    LostBack,
+    /// From either to the other.
+    Both,
     /// From the peer to this host.
     Received,
     /// At this host.
