@@ -10,6 +10,7 @@
 //! cargo test -p tcpalive --test analyze -- --nocapture --test-threads 1
 //! ```
 
+mod contract;
 mod judge;
 mod late;
 mod program;

@@ -370,7 +370,7 @@ fn typing_in_nc(stage: Stage) -> Recording {
     let mut client = start(&stage.a, &["10.9.1.2", "3334"]);
     for byte in b"to be, or not to be" {
         for [from, to] in [[0, 1], [1, 0]] {
-            let mut programs = [&mut client, &mut listener];
+            let programs = [&mut client, &mut listener];
             let stdin = programs[from].stdin.as_mut().unwrap();
             stdin.write_all(&[*byte]).unwrap();
             stdin.flush().unwrap();
