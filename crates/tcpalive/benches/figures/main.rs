@@ -13,6 +13,7 @@
 //!
 //! * [`bench`]: how much is measured, and how commands are run and timed.
 //! * [`ls`], [`check`], [`reap`]: the figures.
+//! * [`capture`]: `analyze` beside tshark.
 //! * [`engine`]: the keep-alive crate's own benchmarks.
 //! * [`cost`]: what keep-alive costs the kernel, a page of its own.
 //! * [`raw`]: what the kernel takes to send as many packets with no work around it.
@@ -20,6 +21,7 @@
 //! * [`report`]: the table and the page.
 
 mod bench;
+mod capture;
 mod check;
 mod cost;
 mod engine;
@@ -44,7 +46,7 @@ const HELP: &str = "\
 Usage: cargo bench -p tcpalive --bench figures -- [OPTIONS] [NAME…]
 
 NAME is the beginning of a figure's name: ls-owners, ls-million, check-night,
-check-living, reap, engine, wheel, sim-week. Without names all are measured and docs/benchmarks.md is
+check-living, reap, engine, wheel, sim-week, analyze, analyze-memory. Without names all are measured and docs/benchmarks.md is
 written. The name cost, alone, measures what keep-alive costs the kernel and
 writes docs/cost.md and crates/keepalive/src/measured.rs; it takes 8 minutes,
 4 GB of memory for 500,000 connections, and raises the machine's
@@ -164,6 +166,8 @@ fn figures(bench: &Bench, names: &[String]) -> Result<Vec<Figure>, Failure> {
         engine::ENGINE,
         engine::WHEEL,
         engine::WEEK,
+        capture::SPEED,
+        capture::MEMORY,
     ];
     if let Some(name) = names
         .iter()
@@ -208,6 +212,12 @@ fn figures(bench: &Bench, names: &[String]) -> Result<Vec<Figure>, Failure> {
     }
     if wanted(engine::WHEEL) {
         figures.push(engine::wheel(bench)?);
+    }
+    if wanted(capture::SPEED) {
+        figures.push(capture::speed(bench)?);
+    }
+    if wanted(capture::MEMORY) {
+        figures.push(capture::memory(bench)?);
     }
     figures.sort_by_key(|figure| known.iter().position(|name| *name == figure.name));
     Ok(figures)

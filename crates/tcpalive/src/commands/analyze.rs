@@ -2,15 +2,14 @@
 
 mod report;
 
-use super::dump::source::file::{Filter, unusable};
+use super::dump::source::Stop;
+use super::dump::source::file::{Filter, Input, unusable};
 use crate::cli::{Failure, Found, Presentation, say};
 use crate::render::analyze::{Findings, write_flow, write_frame, write_host, write_summary};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use std::fs::File;
-use std::io::{self, BufWriter, Read, Write};
+use std::fs;
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::rc::Rc;
 use std::time::Duration;
 use tcpalive_capture::flow::{Flow, FrameKind, Tracker, TrackerOptions};
 use tcpalive_capture::{FileError, Packet, Reader};
@@ -31,6 +30,9 @@ Captures are pcap or pcapng, whole or cut, starting anywhere; the filter is libp
 pcap-filter(7). Times are those that the prober's timers were set to, as far as the capture
 tells; a dash where it does not. A peer is called dead when the prober gave up, or when three
 probes or more had no answer and nothing else came from it.
+
+Where more has to be waited for, in a pipe or with --follow, Ctrl-C ends the waiting, and what
+was found until then is told.
 
 Exit codes: 0 done, no dead peers; 1 done, and peers are dead; 2 wrong usage, a filter or a file
 that is none; 4 failed midway, a damaged file for example: what came before it was analyzed.")]
@@ -76,34 +78,38 @@ pub fn run(args: &Args, presentation: Presentation) -> Result<Found, Failure> {
         .as_deref()
         .map(|path| report::Output::new(path, &args.filter))
         .transpose()?;
-    let mut captures = args
+    if args.follow && args.files.len() > 1 {
+        return Err(Failure::Usage(
+            "--follow waits at the end of a capture: expected one, not several".to_owned(),
+        ));
+    }
+    // Where a signal ends the waiting, it does not end the program: what was
+    // found until then is told.
+    let stop = if args.follow || args.files.iter().any(|path| is_stream(path)) {
+        Some(Rc::new(Stop::on_signals(true)?))
+    } else {
+        None
+    };
+    let captures = args
         .files
         .iter()
-        .map(|path| Capture::open(path))
+        .map(|path| Capture::open(path, args.follow, stop.clone()))
         .collect::<Result<Vec<Capture>, Failure>>()?;
-    let stop = Arc::new(AtomicBool::new(false));
-    if args.follow {
-        for signal in [SIGINT, SIGTERM] {
-            signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(|error| {
-                Failure::Midway(format!("preparing to end on signals: {error}"))
-            })?;
-        }
-    }
     let mut findings = Findings::default();
     let mut output = Output {
         out: BufWriter::with_capacity(1 << 16, io::stdout().lock()),
         json: presentation.json,
         frames: args.frames,
         file: None,
+        is_live: false,
         report,
     };
     let mut damage = None;
-    for capture in &mut captures {
+    for capture in captures {
         if args.files.len() > 1 {
             output.file = Some(capture.name.clone());
         }
-        let waits = args.follow.then_some(&*stop);
-        let end = capture.analyze(&mut filter, waits, &mut findings, &mut output)?;
+        let end = capture.analyze(&mut filter, &mut findings, &mut output)?;
         if let Some(failure) = end {
             // The others may be whole. The first damage is the exit code's.
             if let Some(text) = failure.text() {
@@ -113,6 +119,7 @@ pub fn run(args: &Args, presentation: Presentation) -> Result<Found, Failure> {
                     output.report.note(&note);
                 }
             }
+            findings.is_partial = true;
             damage.get_or_insert(failure);
         }
     }
@@ -137,45 +144,91 @@ pub fn run(args: &Args, presentation: Presentation) -> Result<Found, Failure> {
     }
 }
 
-/// A capture that is being read.
+/// Whether more may come that has to be waited for.
+fn is_stream(path: &Path) -> bool {
+    path == Path::new("-") || fs::metadata(path).is_ok_and(|metadata| !metadata.is_file())
+}
+
+/// A capture that is to be read.
 struct Capture {
+    path: PathBuf,
     name: String,
-    /// It cannot be read again.
+    /// At its end, more is waited for.
+    grows: bool,
+    stop: Option<Rc<Stop>>,
+    /// Files are opened again when it is their turn: there may be thousands.
+    opened: Option<Result<Reader<Input>, FileError>>,
     is_stream: bool,
-    reader: Reader<Box<dyn Read>>,
 }
 
 impl Capture {
-    fn open(path: &Path) -> Result<Self, Failure> {
-        let is_stdin = path == Path::new("-");
-        let name = if is_stdin {
+    /// What is no capture is refused. What is cut or damaged within its first
+    /// bytes is a capture of which nothing could be read.
+    fn open(path: &Path, follow: bool, stop: Option<Rc<Stop>>) -> Result<Self, Failure> {
+        let name = if path == Path::new("-") {
             "standard input".to_owned()
         } else {
             path.display().to_string()
         };
-        let mut is_stream = is_stdin;
-        let input: Box<dyn Read> = if is_stdin {
-            Box::new(io::stdin())
-        } else {
-            let file = File::open(path)
-                .map_err(|error| Failure::Usage(format!("the capture {name}: {error}")))?;
-            is_stream = !file.metadata().is_ok_and(|metadata| metadata.is_file());
-            Box::new(file)
-        };
-        let reader = Reader::new(input).map_err(|error| unusable(&name, &error))?;
+        let input = Input::open(path, stop.clone())
+            .map_err(|error| Failure::Usage(format!("the capture {name}: {error}")))?;
+        let is_stream = input.is_stream;
+        let reader = Reader::new(input);
+        match &reader {
+            Err(FileError::Io { source, .. }) if source.kind() != io::ErrorKind::BrokenPipe => {
+                return Err(Failure::Usage(format!("the capture {name}: {source}")));
+            }
+            Err(error @ (FileError::NotACapture { .. } | FileError::Io { .. })) => {
+                return Err(unusable(&name, error));
+            }
+            _ => {}
+        }
         Ok(Self {
+            path: path.to_owned(),
             name,
+            grows: follow && !is_stream,
+            stop,
+            opened: (is_stream || path == Path::new("-")).then_some(reader),
             is_stream,
-            reader,
         })
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.as_ref().is_some_and(|stop| stop.is_requested())
+    }
+
+    /// The reader; for a file that grows, once its header is written. `None`
+    /// when the waiting was ended.
+    fn reader(&mut self) -> Option<Result<Reader<Input>, FileError>> {
+        if let Some(reader) = self.opened.take() {
+            return Some(reader);
+        }
+        loop {
+            let input = Input::open(&self.path, self.stop.clone());
+            let reader = input
+                .map_err(|source| FileError::Io {
+                    frame: 1,
+                    offset: 0,
+                    source,
+                })
+                .and_then(Reader::new);
+            match reader {
+                Err(FileError::Truncated { .. }) if self.grows => {
+                    if self.is_stopped() {
+                        return None;
+                    }
+                    std::thread::sleep(PAUSE);
+                }
+                reader => return Some(reader),
+            }
+        }
     }
 
     /// Reads to the end. Damage is returned, so that what came before it is
     /// told.
     fn analyze(
-        &mut self,
+        mut self,
         filter: &mut Filter,
-        waits: Option<&AtomicBool>,
         findings: &mut Findings,
         output: &mut Output<'_>,
     ) -> Result<Option<Failure>, Failure> {
@@ -184,20 +237,27 @@ impl Capture {
         if let Some(output) = &mut output.report {
             output.report.begin(&self.name, self.is_stream);
         }
+        let mut reader = match self.reader() {
+            Some(Ok(reader)) => reader,
+            Some(Err(error)) => return Ok(Some(unusable(&self.name, &error))),
+            None => return Ok(None),
+        };
+        output.is_live = self.is_stream;
         let mut tracker = Tracker::new(options);
         let mut damage = None;
         let mut next_sweep = SWEEP;
         loop {
-            let packet = match self.reader.next() {
+            let packet = match reader.next() {
                 Ok(Some(packet)) => packet,
-                Ok(None) | Err(FileError::Truncated { .. }) if goes_on(waits) => {
+                // The rest of what is still being written is for later.
+                Ok(None) | Err(FileError::Truncated { .. }) if self.is_stopped() => break,
+                Ok(None) | Err(FileError::Truncated { .. }) if self.grows => {
+                    output.take_ended(&mut tracker, findings)?;
                     output.out.flush()?;
                     std::thread::sleep(PAUSE);
                     continue;
                 }
                 Ok(None) => break,
-                // The rest of what is still being written is for later.
-                Err(FileError::Truncated { .. }) if waits.is_some() => break,
                 Err(error) => {
                     damage = Some(unusable(&self.name, &error));
                     break;
@@ -213,16 +273,13 @@ impl Capture {
             }
             if packet.frame >= next_sweep {
                 next_sweep = packet.frame + SWEEP;
-                let mut written = Ok(());
-                tracker.take_ended(|flow| {
-                    if written.is_ok() {
-                        written = output.flow(&flow, findings);
-                    }
-                });
-                written?;
+                output.take_ended(&mut tracker, findings)?;
+                if self.is_stopped() {
+                    break;
+                }
             }
         }
-        findings.frames += self.reader.frames();
+        findings.frames += reader.frames();
         let mut written = Ok(());
         tracker.finish(|flow| {
             if written.is_ok() {
@@ -232,11 +289,6 @@ impl Capture {
         written?;
         Ok(damage)
     }
-}
-
-/// Whether to wait for more at the end of a growing file.
-fn goes_on(waits: Option<&AtomicBool>) -> bool {
-    waits.is_some_and(|stop| !stop.load(Ordering::Relaxed))
 }
 
 #[inline]
@@ -277,6 +329,8 @@ struct Output<'a> {
     frames: bool,
     /// Which capture it is about, where there are several.
     file: Option<String>,
+    /// Somebody may be waiting for lines.
+    is_live: bool,
     report: Option<report::Output>,
 }
 
@@ -284,6 +338,9 @@ impl Output<'_> {
     fn frame(&mut self, frame: u64, kind: FrameKind) -> Result<(), Failure> {
         if self.frames {
             write_frame(&mut self.out, frame, kind, self.file.as_deref(), self.json)?;
+            if self.is_live {
+                self.out.flush()?;
+            }
         }
         Ok(())
     }
@@ -305,6 +362,21 @@ impl Output<'_> {
             write_flow(&mut self.out, flow, self.file.as_deref())?;
         }
         Ok(())
+    }
+
+    /// Tells of flows that ended.
+    fn take_ended(
+        &mut self,
+        tracker: &mut Tracker,
+        findings: &mut Findings,
+    ) -> Result<(), Failure> {
+        let mut written = Ok(());
+        tracker.take_ended(|flow| {
+            if written.is_ok() {
+                written = self.flow(&flow, findings);
+            }
+        });
+        written
     }
 
     fn finish(&mut self, findings: &Findings, presentation: Presentation) -> Result<(), Failure> {

@@ -26,6 +26,8 @@ const EAGER_S: u32 = 10;
 /// All that was found.
 #[derive(Debug, Default)]
 pub struct Findings {
+    /// Some capture was not read to its end.
+    pub is_partial: bool,
     /// Packets of the files, of whatever protocol.
     pub frames: u64,
     /// Packets with TCP that the filter took.
@@ -514,6 +516,7 @@ pub fn write_summary(out: &mut impl io::Write, findings: &Findings) -> io::Resul
         "malformed": findings.malformed, "flows": findings.flows, "probed": findings.probed,
         "probes": findings.probes, "answers": findings.answers, "alive": findings.alive,
         "dead": findings.dead, "unknown": findings.unknown, "keepalive_timeouts": findings.timeouts,
+        "complete": !findings.is_partial,
     });
     writeln!(out, "{object}")
 }

@@ -9,7 +9,7 @@ use file::FileSource;
 use live::LiveSource;
 use std::collections::HashMap;
 use std::path::Path;
-pub(super) use stop::Stop;
+pub(in crate::commands) use stop::Stop;
 use tcpalive_capture::{IpPacket, Link};
 use tcpalive_kernel::live::{InterfaceNames, LiveOptions, Statistics};
 use tcpalive_kernel::netns::Namespace;

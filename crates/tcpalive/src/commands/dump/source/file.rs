@@ -37,24 +37,14 @@ impl FileSource {
         } else {
             path.display().to_string()
         };
-        let unreadable = |error| Failure::Usage(format!("the capture {name}: {error}"));
-        let file = if path == Path::new("-") {
-            io::stdin().as_fd().try_clone_to_owned().map(File::from)
-        } else {
-            File::open(path)
-        }
-        .map_err(unreadable)?;
-        let metadata = file.metadata().map_err(unreadable)?;
-        let is_stream = !metadata.is_file();
         let stop = std::rc::Rc::new(stop);
-        let input = Input {
-            file,
-            stop: is_stream.then(|| stop.clone()),
-        };
+        let input = Input::open(path, Some(stop.clone()))
+            .map_err(|error| Failure::Usage(format!("the capture {name}: {error}")))?;
+        let (identity, is_stream) = (input.identity, input.is_stream);
         let reader = Reader::new(input).map_err(|error| unusable(&name, &error))?;
         Ok(Self {
             reader,
-            identity: (metadata.dev(), metadata.ino()),
+            identity,
             filter,
             names: NameCache::new(InterfaceNames::here()?),
             stop,
@@ -122,9 +112,35 @@ impl FileSource {
 /// Bytes of a capture. Waiting for more of a pipe ends when it is told to
 /// stop.
 #[derive(Debug)]
-struct Input {
+pub(in crate::commands) struct Input {
     file: File,
+    /// It is a pipe or the like: it can be read but once.
+    pub(in crate::commands) is_stream: bool,
+    /// Device and inode.
+    identity: (u64, u64),
     stop: Option<std::rc::Rc<Stop>>,
+}
+
+impl Input {
+    /// Opens a file or a pipe; `-` is standard input.
+    pub(in crate::commands) fn open(
+        path: &Path,
+        stop: Option<std::rc::Rc<Stop>>,
+    ) -> io::Result<Self> {
+        let file = if path == Path::new("-") {
+            File::from(io::stdin().as_fd().try_clone_to_owned()?)
+        } else {
+            File::open(path)?
+        };
+        let metadata = file.metadata()?;
+        let is_stream = !metadata.is_file();
+        Ok(Self {
+            file,
+            is_stream,
+            identity: (metadata.dev(), metadata.ino()),
+            stop: stop.filter(|_| is_stream),
+        })
+    }
 }
 
 impl Read for Input {

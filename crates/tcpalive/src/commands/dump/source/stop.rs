@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Whether Ctrl-C was pressed or SIGTERM came. A second one ends the program
 /// at once.
 #[derive(Debug)]
-pub(in super::super) struct Stop {
+pub(in crate::commands) struct Stop {
     requested: Arc<AtomicBool>,
     /// Readable from then on.
     wake: UnixStream,
@@ -22,7 +22,7 @@ pub(in super::super) struct Stop {
 
 impl Stop {
     /// From now on signals do not end the program any more.
-    pub(in super::super) fn on_signals(uses_stdout: bool) -> Result<Self, Failure> {
+    pub(in crate::commands) fn on_signals(uses_stdout: bool) -> Result<Self, Failure> {
         let failed =
             |error: io::Error| Failure::Midway(format!("catching the signals to stop: {error}"));
         let requested = Arc::new(AtomicBool::new(false));
@@ -44,7 +44,7 @@ impl Stop {
         })
     }
 
-    pub(super) fn is_requested(&self) -> bool {
+    pub(in crate::commands) fn is_requested(&self) -> bool {
         self.requested.load(Ordering::Relaxed)
     }
 
