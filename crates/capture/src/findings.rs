@@ -23,7 +23,8 @@ pub struct Pair {
     /// Flows that the prober gave up.
     pub given_up: u64,
     /// Of the dead: those that had answered probes or sent data before a
-    /// silence that was as long as the prober's idle time: the least of those
+    /// silence that was as long as the prober's idle time, and of those that the
+    /// peer reset at the first probe: the least of those
     /// idle times, in s. Another flow of the pair lives, so it may be a NAT
     /// that forgets, and not a host that died.
     pub forgotten_after_s: Option<u32>,
@@ -37,7 +38,7 @@ pub struct Pair {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Concern {
-    /// Flows die in silence while others between the same hosts live: something
+    /// Flows die in silence, or are reset at their first probe, while others between the same hosts live: something
     /// between them forgets connections before they are probed. A shorter idle
     /// time than this many seconds would keep them.
     ForgottenOnTheWay {
@@ -77,6 +78,12 @@ impl Findings {
             pair.given_up += u64::from(gave_up);
             let idle_s = probing.idle.map(|idle| idle.seconds);
             pair.least_idle_s = least(pair.least_idle_s, idle_s);
+            let reset_at_once = flow.end == End::Reset
+                && flow.reset_by.is_some_and(|by| by != end)
+                && probing.answers == 0;
+            if reset_at_once {
+                pair.forgotten_after_s = least(pair.forgotten_after_s, idle_s);
+            }
             match flow.verdict {
                 Verdict::Dead if probing.unanswered_at_end > 0 => {
                     pair.dead += 1;

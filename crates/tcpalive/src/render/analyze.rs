@@ -6,22 +6,16 @@ use super::style::{Paint, Style};
 use super::text::{Cut, push_wrapped};
 use super::units::{Count, Of, Span};
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 use std::io;
 use std::net::IpAddr;
 use tcpalive_capture::Link;
+use tcpalive_capture::findings::{self, Concern, Pair};
 use tcpalive_capture::flow::{End, Estimate, Flow, FlowEnd, FrameKind, Verdict};
 
 /// Flows that are shown to people one by one; the rest is counted.
 const SHOWN: usize = 40;
-
-/// Flows that a host's diagnosis looks at in detail.
-const SUSPECTS: usize = 10_000;
-
-/// A flow that is probed more often than this wakes radios and fills tables
-/// for little.
-const EAGER_S: u32 = 10;
 
 /// All that was found.
 #[derive(Debug, Default)]
@@ -45,29 +39,8 @@ pub struct Findings {
     pub(super) timeouts: u64,
     /// Those that are shown: with probes, the dead first.
     shown: Vec<Flow>,
-    hosts: HashMap<IpAddr, Host>,
-    suspects: Vec<Suspect>,
+    pairs: findings::Findings,
     pub(super) unknown_links: Vec<Link>,
-}
-
-/// A host as a prober, and as a peer.
-#[derive(Debug, Default)]
-struct Host {
-    probes_flows: u64,
-    probed_flows: u64,
-    dead_peers: u64,
-    eager: u64,
-    /// Flows on which it was heard after a probe.
-    answers_on: u64,
-}
-
-/// A flow whose first probe after a long silence met nobody, though the peer's
-/// host may answer elsewhere.
-#[derive(Debug)]
-struct Suspect {
-    prober: IpAddr,
-    peer: IpAddr,
-    idle_s: u32,
 }
 
 /// What is said of a host.
@@ -96,43 +69,9 @@ impl Findings {
             return;
         }
         self.probed += 1;
-        for end in [FlowEnd::A, FlowEnd::B] {
-            self.add_prober(flow, end);
-        }
+        self.pairs.add(flow);
         if show {
             self.keep(flow);
-        }
-    }
-
-    fn add_prober(&mut self, flow: &Flow, end: FlowEnd) {
-        let probing = flow.probing(end);
-        if probing.probes == 0 {
-            return;
-        }
-        let (prober, peer) = match end {
-            FlowEnd::A => (flow.a.ip(), flow.b.ip()),
-            FlowEnd::B => (flow.b.ip(), flow.a.ip()),
-        };
-        let is_dead = flow.verdict == Verdict::Dead && flow.prober() == Some(end);
-        let host = self.hosts.entry(prober).or_default();
-        host.probes_flows += 1;
-        host.dead_peers += u64::from(is_dead);
-        let least = |estimate: Option<Estimate>| estimate.map_or(u32::MAX, |it| it.seconds);
-        let is_eager = least(probing.idle) < EAGER_S;
-        host.eager += u64::from(is_eager);
-        let peer_host = self.hosts.entry(peer).or_default();
-        peer_host.probed_flows += 1;
-        peer_host.answers_on += u64::from(probing.answers > 0);
-        // Silent, or reset, from the first probe on: what forgets quiet
-        // connections on the way looks like that.
-        let at_once = probing.answers == 0
-            && (is_dead || flow.end == End::Reset && flow.reset_by != Some(end));
-        if at_once && self.suspects.len() < SUSPECTS {
-            self.suspects.push(Suspect {
-                prober,
-                peer,
-                idle_s: least(probing.idle),
-            });
         }
     }
 
@@ -172,16 +111,30 @@ impl Findings {
     /// The hosts that probe, those with the most dead peers first.
     #[must_use]
     pub fn hosts(&self) -> Vec<HostReport> {
-        let mut reports: Vec<HostReport> = self
-            .hosts
-            .iter()
-            .filter(|(_, host)| host.probes_flows > 0)
-            .map(|(address, host)| HostReport {
-                host: *address,
-                probes_flows: host.probes_flows,
-                probed_flows: host.probed_flows,
-                dead_peers: host.dead_peers,
-                findings: self.diagnose(*address, host),
+        let mut hosts: BTreeMap<IpAddr, (HostReport, Concerns)> = BTreeMap::new();
+        let mut probed: HashMap<IpAddr, u64> = HashMap::new();
+        for (prober, peer, pair) in self.pairs.pairs() {
+            *probed.entry(peer).or_default() += pair.flows;
+            let (report, concerns) = hosts.entry(prober).or_insert_with(|| {
+                let report = HostReport {
+                    host: prober,
+                    probes_flows: 0,
+                    probed_flows: 0,
+                    dead_peers: 0,
+                    findings: Vec::new(),
+                };
+                (report, Concerns::default())
+            });
+            report.probes_flows += pair.flows;
+            report.dead_peers += pair.dead;
+            concerns.add(peer, pair);
+        }
+        let mut reports: Vec<HostReport> = hosts
+            .into_values()
+            .map(|(report, concerns)| HostReport {
+                probed_flows: probed.get(&report.host).copied().unwrap_or(0),
+                findings: concerns.sentences(),
+                ..report
             })
             .collect();
         reports.sort_by_key(|report| {
@@ -189,36 +142,6 @@ impl Findings {
             (std::cmp::Reverse((dead, probes)), report.host)
         });
         reports
-    }
-
-    fn diagnose(&self, address: IpAddr, host: &Host) -> Vec<String> {
-        let mut findings = Vec::new();
-        if host.eager > 0 {
-            findings.push(format!(
-                "probes {} after less than {EAGER_S} s of silence: that wakes radios, and a brief outage ends \
-                 living connections",
-                Of(host.eager, "connection")
-            ));
-        }
-        let lives = |peer: &IpAddr| self.hosts.get(peer).is_some_and(|host| host.answers_on > 0);
-        let mut forgotten: Vec<&Suspect> = self
-            .suspects
-            .iter()
-            .filter(|suspect| suspect.prober == address && lives(&suspect.peer))
-            .collect();
-        forgotten.sort_by_key(|suspect| suspect.idle_s);
-        if let Some(first) = forgotten.first() {
-            let after = match first.idle_s {
-                u32::MAX => String::new(),
-                seconds => format!(" after {seconds} s of silence or more"),
-            };
-            findings.push(format!(
-                "{} met silence or a reset at the first probe{after}, though the peer's host answers elsewhere: \
-                 something on the way may forget quiet connections sooner than they are probed",
-                Of(forgotten.len() as u64, "connection")
-            ));
-        }
-        findings
     }
 
     /// All of it, for people.
@@ -347,6 +270,52 @@ impl Findings {
         for link in &self.unknown_links {
             let _ = writeln!(out, "Frames of {link} were not looked into.");
         }
+    }
+}
+
+/// What does not fit between a host and those that it probes.
+#[derive(Debug, Default)]
+struct Concerns {
+    /// Peers, and the least idle time.
+    forgotten: Option<(IpAddr, u64, u32)>,
+    eager: Option<(IpAddr, u64, u32)>,
+}
+
+impl Concerns {
+    fn add(&mut self, peer: IpAddr, pair: &Pair) {
+        for concern in pair.concerns() {
+            let (kept, idle_s) = match concern {
+                Concern::ForgottenOnTheWay { idle_s } => (&mut self.forgotten, idle_s),
+                Concern::TooEager { idle_s } => (&mut self.eager, idle_s),
+                _ => continue,
+            };
+            *kept = Some(match *kept {
+                None => (peer, 1, idle_s),
+                Some((first, peers, least)) => (first, peers + 1, least.min(idle_s)),
+            });
+        }
+    }
+
+    fn sentences(&self) -> Vec<String> {
+        let those = |first: IpAddr, peers: u64| match peers {
+            1 => first.to_string(),
+            _ => format!("{first} and {} more", Of(peers - 1, "host")),
+        };
+        let forgotten = self.forgotten.map(|(first, peers, idle_s)| {
+            format!(
+                "connections to {} died in silence after {idle_s} s or more, while others to the same host live: \
+                 something on the way may forget quiet connections sooner than they are probed",
+                those(first, peers)
+            )
+        });
+        let eager = self.eager.map(|(first, peers, idle_s)| {
+            format!(
+                "probes {} after no more than {idle_s} s of silence, far more often than NATs ask for: that wakes \
+                 radios, and a brief outage ends living connections",
+                those(first, peers)
+            )
+        });
+        forgotten.into_iter().chain(eager).collect()
     }
 }
 
