@@ -244,7 +244,7 @@ proptest! {
     }
 
     #[test]
-    fn nor_do_they_where_the_capture_begins_late(
+    fn where_the_capture_begins_late_a_few_are_mistaken_at_most_and_nobody_is_dead(
         bursts in bursts(),
         at_a in any::<bool>(),
         from in 0.0..30.0_f64,
@@ -253,9 +253,12 @@ proptest! {
         c.from = from;
         c.handshake();
         play(&mut c, &bursts, at_a);
-        prop_assert_eq!(c.frames(), (vec![], vec![]));
+        // Bytes that the capture lacks leave exactly what probes and their answers leave, as long as nothing else
+        // was seen of the flow: a few at its beginning cannot be told apart. Nobody is called dead for them.
+        let (probes, answers) = c.frames();
+        prop_assert!(probes.len() <= 3 && answers.len() <= 3, "{probes:?} {answers:?}");
         for flow in c.flows() {
-            prop_assert_eq!(flow.probes(), 0);
+            prop_assert!(flow.probes() <= 3);
             prop_assert_ne!(flow.verdict, Verdict::Dead);
         }
     }

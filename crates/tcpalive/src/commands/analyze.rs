@@ -235,7 +235,9 @@ impl Capture {
         let mut options = TrackerOptions::default();
         options.late_frames = output.frames || output.report.is_some();
         if let Some(output) = &mut output.report {
-            output.report.begin(&self.name, self.is_stream);
+            // Standard input cannot be opened again, be it a file or not.
+            let is_read_once = self.is_stream || self.path == Path::new("-");
+            output.report.begin(&self.name, is_read_once);
         }
         let mut reader = match self.reader() {
             Some(Ok(reader)) => reader,
