@@ -177,8 +177,8 @@ pub(crate) fn speed(bench: &Bench) -> Result<Figure, Failure> {
             "{} (`tshark`, a {SHARE_OF_TSHARK}th of it)",
             series[5].elapsed()
         ),
-        result: format!("{ratio:.0}×, {rate:.2} GB a second"),
-        is_met: ratio >= RATIO && rate >= TARGET,
+        result: format!("{on_share:.0}× on the same share, {rate:.2} GB a second"),
+        is_met: on_share >= RATIO && rate >= TARGET,
         floor: format!("{} (`cat`)", series[2].elapsed()),
         notes: vec![
             format!(
@@ -188,8 +188,9 @@ pub(crate) fn speed(bench: &Bench) -> Result<Figure, Failure> {
                 thousands(probes as usize)
             ),
             format!(
-                "The ratio is that of gigabytes a second. On the same share, start and all, tshark takes {on_share:.0}× \
-                 as long; its time grows faster than the capture, so the whole would show it in a worse light."
+                "On the same share of the capture, start and all, tshark takes {on_share:.0}× as long. By gigabytes a \
+                 second, tshark's on the share and ours on the whole, where the connections do not fit into the \
+                 processor's own cache any more, it is {ratio:.0}×."
             ),
             format!(
                 "Walking the records and the link header alone, with a filter that takes nothing: {}.",
@@ -207,12 +208,13 @@ pub(crate) fn memory(bench: &Bench) -> Result<Figure, Failure> {
     bench.say(&format!(
         "making a capture of {flows} connections that stay open"
     ));
-    let shape = |flows: usize| Shape {
+    let shape = Shape {
         stay_open: true,
         ..Shape::new(flows as u32, 20, 7)
     };
-    let many = Capture::new(&folder, "many.pcap", shape(flows))?;
-    let few = Capture::new(&folder, "few.pcap", shape(10))?;
+    let many = Capture::new(&folder, "many.pcap", shape)?;
+    // Long enough to be looked at while it is read.
+    let few = Capture::new(&folder, "few.pcap", Shape::new(10, 200_000, 7))?;
     let run = bench.run(tcpalive("analyze --json").arg(&many.path), Output::Read)?;
     must(
         "connections",

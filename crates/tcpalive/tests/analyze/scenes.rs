@@ -247,8 +247,11 @@ fn type_and_echo(stage: &Stage, text: &[u8]) {
 
 fn lossy_path(stage: Stage) -> Recording {
     stage.a.keep_alive(PATIENT);
-    let _loss = faults::loss(&stage.b.host, 30).unwrap();
+    let loss = faults::loss(&stage.b.host, 30).unwrap();
     stage.a.wait_for_probes(8);
+    // Whether the last one had an answer must not be left to chance.
+    loss.undo().unwrap();
+    stage.a.wait_for_probes(1);
     stage.finish()
 }
 
