@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 /// Peers answer out-of-window segments at most once per 500 ms and socket
-/// (`tcp_invalid_ratelimit`): probes that come faster are not answered.
-pub const MINIMAL_INTERVAL: Duration = Duration::from_millis(500);
+/// (`tcp_invalid_ratelimit`): probes that come faster are not answered. What a
+/// way that jitters brings a little closer together than it was sent must not
+/// be either, else a living peer is silent to every second probe: hence the rest.
+pub const MINIMAL_INTERVAL: Duration = Duration::from_millis(600);
 
 /// A peer heard so recently is given [`RECENT_WINDOW`].
 pub const RECENT: Duration = Duration::from_secs(60);

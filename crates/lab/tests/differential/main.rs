@@ -21,36 +21,20 @@ fn the_kernel_does_what_the_machine_says() {
     let scenarios = from_environment("TCPALIVE_SCENARIOS").map_or(SCENARIOS, |n| n as usize);
     let mut generator = Generator::new(seed);
     let parts: Vec<Part> = (0..scenarios).map(|_| generator.part()).collect();
-    let hz = play::ticks_per_second().unwrap();
-    let records = play::play(&parts).unwrap();
     let mut tally = Tally::default();
-    let mut failures = Vec::new();
-    for (number, (part, record)) in parts.iter().zip(&records).enumerate() {
-        let comparison = Comparison::new(&part.scenario, record, hz);
-        tally.count(&comparison);
-        let late = comparison.rows.iter().find(|row| {
-            let times = row.predicted.zip(row.measured);
-            row.held
-                && times.is_some_and(|(predicted, measured)| {
-                    !generator::is_in_time(predicted.at, measured.at + hz.tick())
-                })
-        });
-        if let Some(row) = late.filter(|_| !comparison.congested) {
-            failures.push(format!(
-                "scenario {number} of seed {seed}: lateness adds up to more than it can: {row:?}\n{part:?}"
-            ));
+    let all: Vec<usize> = (0..parts.len()).collect();
+    let mut failures = played(&parts, &all, &mut tally);
+    // A timer and a system call that meet within microseconds on two
+    // processors may go either way. What is wrong is wrong again.
+    for _ in 0..2 {
+        if failures.is_empty() {
+            break;
         }
-        if let Some(disagreement) = &comparison.disagreement {
-            failures.push(format!(
-                "scenario {number} of seed {seed}: {disagreement}\n{part:?}\n{}",
-                record
-                    .facts
-                    .iter()
-                    .map(|(at, fact)| format!("  {} {fact:?}\n", at.from))
-                    .collect::<String>()
-            ));
-        }
+        let again: Vec<usize> = failures.iter().map(|(number, _)| *number).collect();
+        println!("played again: {again:?}, the first since {}", failures[0].1);
+        failures = played(&parts, &again, &mut Tally::default());
     }
+    let failures: Vec<String> = failures.into_iter().map(|(_, text)| text).collect();
     println!(
         "seed {seed}: {scenarios} scenarios ({} drawn and turned away as ambiguous), {tally:?}",
         generator.turned_away()
@@ -110,4 +94,46 @@ impl Tally {
             self.latest_ms = self.latest_ms.max(late);
         }
     }
+}
+
+/// Plays the scenarios with these numbers, and tells which disagree and why.
+fn played(parts: &[Part], numbers: &[usize], tally: &mut Tally) -> Vec<(usize, String)> {
+    let hz = play::ticks_per_second().unwrap();
+    let chosen: Vec<Part> = numbers
+        .iter()
+        .map(|number| parts[*number].clone())
+        .collect();
+    let records = play::play(&chosen).unwrap();
+    let mut failures = Vec::new();
+    for ((number, part), record) in numbers.iter().zip(&chosen).zip(&records) {
+        let comparison = Comparison::new(&part.scenario, record, hz);
+        tally.count(&comparison);
+        let late = comparison.rows.iter().find(|row| {
+            let times = row.predicted.zip(row.measured);
+            row.held
+                && times.is_some_and(|(predicted, measured)| {
+                    !generator::is_in_time(predicted.at, measured.at + hz.tick())
+                })
+        });
+        if let Some(row) = late.filter(|_| !comparison.congested) {
+            failures.push((
+                *number,
+                format!(
+                    "scenario {number}: lateness adds up to more than it can: {row:?}\n{part:?}"
+                ),
+            ));
+        }
+        if let Some(disagreement) = &comparison.disagreement {
+            let facts: String = record
+                .facts
+                .iter()
+                .map(|(at, fact)| format!("  {} {fact:?}\n", at.from))
+                .collect();
+            failures.push((
+                *number,
+                format!("scenario {number}: {disagreement}\n{part:?}\n{facts}"),
+            ));
+        }
+    }
+    failures
 }
